@@ -1,1 +1,4 @@
 //! The vocabulary of the parking platform.
+
+pub mod duration;
+pub mod event;
