@@ -63,7 +63,8 @@ impl FromStr for Duration {
             let (unit, tail) = tail.split_at(unit_len);
             let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(refuse)?;
             let number: Millis = number.parse().map_err(|_| refuse())?;
-            total = number.checked_mul(*factor).and_then(|part| total.checked_add(part)).ok_or_else(refuse)?;
+            total =
+                number.checked_mul(*factor).and_then(|part| total.checked_add(part)).ok_or_else(refuse)?;
             rest = tail;
         }
         if total > MAX { Err(refuse()) } else { Ok(Self(total)) }
@@ -123,7 +124,9 @@ mod tests {
 
     #[test]
     fn units_add_up() {
-        for (text, millis) in [("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("250ms", 250), ("0s", 0)] {
+        for (text, millis) in
+            [("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("250ms", 250), ("0s", 0)]
+        {
             assert_eq!(text.parse::<Duration>().unwrap().millis(), millis);
         }
     }

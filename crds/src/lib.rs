@@ -2,3 +2,4 @@
 
 pub mod duration;
 pub mod event;
+pub mod inventory;

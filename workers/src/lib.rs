@@ -1,1 +1,3 @@
 //! The roles of a parking pipeline.
+
+pub mod ports;

@@ -1,0 +1,214 @@
+//! The event log: streams of partitions of records.
+//!
+//! Guarantees:
+//! - **L1** An append that was answered is durable: it is found after any crash.
+//! - **L2** Offsets of a partition begin at 0 and have no gaps; records keep the order of appends.
+//! - **L3** The parts and the mark of one append become visible together or not at all.
+//! - **L4** What was read at an offset never changes.
+//! - **L5** A log that was made anew has another `log_id`.
+
+use async_trait::async_trait;
+use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
+
+use super::PortResult;
+
+/// Position of a record in its partition, from 0.
+pub type Offset = u64;
+
+/// Number of a partition, from 0.
+pub type Partition = u32;
+
+/// The streams of a pipeline. All have the same number of partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// CDS events, companion records, ticks; keyed by zone.
+    Events,
+    /// Sessions as they start, end and are corrected.
+    Sessions,
+    /// Alerts as they change state.
+    Alerts,
+    /// What could not be used, with its bytes and the reason.
+    DeadLetters,
+}
+
+impl Stream {
+    /// All streams.
+    pub const ALL: [Self; 4] = [Self::Events, Self::Sessions, Self::Alerts, Self::DeadLetters];
+
+    /// The last part of the topic's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Sessions => "sessions",
+            Self::Alerts => "alerts",
+            Self::DeadLetters => "dead-letters",
+        }
+    }
+}
+
+/// One partition of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamPartition {
+    /// The stream.
+    pub stream: Stream,
+    /// The partition.
+    pub partition: Partition,
+}
+
+/// Records packed end to end in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    bytes: Bytes,
+    ends: Vec<u32>,
+}
+
+impl Records {
+    /// Wraps a buffer and the end of each record in it; `None` if the ends do not fit it.
+    pub fn from_parts(bytes: Bytes, ends: Vec<u32>) -> Option<Self> {
+        let grows = ends.iter().zip(ends.iter().skip(1)).all(|(a, b)| a <= b);
+        let fits = ends.last().copied().unwrap_or(0) as usize == bytes.len();
+        (grows && fits).then_some(Self { bytes, ends })
+    }
+
+    /// How many records.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All bytes, without bounds.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// End of each record in [`Self::bytes`].
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| self.bytes.get(start as usize..*end as usize).unwrap_or_default())
+    }
+}
+
+impl<B: AsRef<[u8]>> FromIterator<B> for Records {
+    fn from_iter<I: IntoIterator<Item = B>>(records: I) -> Self {
+        let mut builder = RecordsBuilder::default();
+        for record in records {
+            builder.push(record.as_ref());
+        }
+        builder.finish()
+    }
+}
+
+/// Packs records.
+#[derive(Debug, Default)]
+pub struct RecordsBuilder {
+    bytes: BytesMut,
+    ends: Vec<u32>,
+}
+
+impl RecordsBuilder {
+    /// Adds one record.
+    pub fn push(&mut self, record: &[u8]) {
+        self.bytes.put_slice(record);
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The packed records.
+    pub fn finish(self) -> Records {
+        Records { bytes: self.bytes.freeze(), ends: self.ends }
+    }
+}
+
+/// A run of consecutive records as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Offset of the first record; where nothing was there to read, the offset asked for.
+    pub first_offset: Offset,
+    /// The records.
+    pub records: Records,
+}
+
+impl Fetched {
+    /// The offset after the last record.
+    pub fn next_offset(&self) -> Offset {
+        self.first_offset + self.records.len() as Offset
+    }
+
+    /// The records with their offsets.
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, &[u8])> {
+        (self.first_offset..).zip(self.records.iter())
+    }
+}
+
+/// What one append writes, all or nothing (L3).
+#[derive(Clone, Debug, Default)]
+pub struct Append {
+    /// Records by partition.
+    pub parts: Vec<(StreamPartition, Records)>,
+    /// The producer's own position, found again by [`EventLog::mark`].
+    pub mark: Option<Mark>,
+}
+
+/// A producer's position in its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The producer.
+    pub name: String,
+    /// Its position, opaque to the log.
+    pub position: Bytes,
+}
+
+/// Facts about a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// Identity of the log (L5).
+    pub log_id: Uuid,
+    /// Offset after the last record, by partition.
+    pub ends: Vec<Offset>,
+}
+
+/// The port. See the module for its guarantees.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Writes; answers when durable (L1) with the first offset of each part.
+    async fn append(&self, append: Append) -> PortResult<Vec<Offset>>;
+
+    /// Reads from `from`: at least one record if there is one, else none; about `limit` bytes at most.
+    async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched>;
+
+    /// Completes once a record stands at `offset` or beyond.
+    async fn arrived(&self, at: StreamPartition, offset: Offset) -> PortResult<()>;
+
+    /// The stream's identity and ends.
+    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts>;
+
+    /// The position that the producer's last append carried.
+    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>>;
+}
