@@ -101,6 +101,11 @@ impl Zone {
         self.stale_after.unwrap_or(DEFAULT_STALE_AFTER)
     }
 
+    /// Whether one of its watched spaces has this id.
+    pub fn has_space(&self, id: Uuid) -> bool {
+        self.spaces.iter().any(|space| space.id == id)
+    }
+
     /// Whether it has no watched spaces and lives from count reports alone.
     pub fn is_count_only(&self) -> bool {
         self.spaces.is_empty()

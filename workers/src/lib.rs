@@ -1,3 +1,4 @@
 //! The roles of a parking pipeline.
 
+pub mod domain;
 pub mod ports;

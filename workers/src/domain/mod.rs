@@ -1,0 +1,8 @@
+//! The pure core: state and record in, effects out.
+//!
+//! Must not name an I/O crate, a clock, a thread or a task; a test keeps it so.
+
+pub mod id_memory;
+pub mod record;
+pub mod sequence_window;
+pub mod verdict;

@@ -1,0 +1,282 @@
+//! The verdict on a record: accepted, duplicate or dead, and whether it is late.
+//!
+//! One pure function of the partition's log, run alike by every stage, so that all agree without
+//! talking. Must not look at a clock: time comes from the records alone.
+//!
+//! Invariants: the watermark never goes back; a record that is refused changes nothing; a number
+//! below the duplicate window is never called a duplicate unless its id is remembered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+use parking_crds::{
+    duration::Duration,
+    event::{DeadLetterReason, Millis},
+    inventory::Inventory,
+};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::{
+    id_memory::IdMemory,
+    record::{Body, Record},
+    sequence_window::{Seen, SequenceWindow},
+};
+use crate::ports::state_store::BlockKey;
+
+/// The limits of `spec.events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLimits {
+    /// How far the watermark stays behind the newest record.
+    pub allowed_lateness: Duration,
+    /// How old an event may be when it is published; replayed ones are exempt.
+    pub max_age: Duration,
+    /// How far an event may lie after its publication.
+    pub max_ahead: Duration,
+}
+
+impl Default for EventLimits {
+    fn default() -> Self {
+        Self {
+            allowed_lateness: Duration::from_secs(30),
+            max_age: Duration::from_secs(24 * 3_600),
+            max_ahead: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Use it.
+    Accepted {
+        /// It lies behind the watermark: it counts, but raises and resolves no alert.
+        late: bool,
+    },
+    /// It was accepted before.
+    Duplicate,
+    /// It cannot be used.
+    Dead(DeadLetterReason),
+    /// It speaks of the partition: a tick or the end of the input.
+    Control,
+}
+
+/// Passes verdicts on the records of one partition.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    limits: EventLimits,
+    inventory: Arc<Inventory>,
+    clock: PartitionClock,
+    ids: IdMemory,
+    windows: HashMap<Uuid, ZoneWindows, FixedState>,
+    changed: HashSet<Uuid, FixedState>,
+}
+
+/// Time as the partition's log tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct PartitionClock {
+    /// Newest of min(event time, publication time) of accepted records and ticks.
+    newest: Option<Millis>,
+    /// Newest publication time.
+    published: Option<Millis>,
+}
+
+/// Duplicate windows of the devices that report on one zone. A repeated event names the same zone,
+/// so windows per zone tell the same duplicates as windows per partition, and move with the zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ZoneWindows(Vec<DeviceWindows>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DeviceWindows {
+    device: Uuid,
+    /// Newest boot last; at most [`BOOTS`].
+    boots: SmallVec<[BootWindow; 1]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct BootWindow {
+    boot: SmallVec<[u8; 16]>,
+    window: SequenceWindow,
+}
+
+/// Boots of one device that are told apart at a time.
+const BOOTS: usize = 4;
+
+const CLOCK_BLOCK: BlockKey = BlockKey { class: 1, id: 0 };
+const IDS_CLASS: u8 = 2;
+const WINDOWS_CLASS: u8 = 3;
+
+impl Judge {
+    /// Classes of its blocks; other owners in the same stage use classes from here on.
+    pub const CLASSES: std::ops::Range<u8> = 1..4;
+
+    /// A judge that has seen nothing.
+    pub fn new(limits: EventLimits, inventory: Arc<Inventory>) -> Self {
+        Self {
+            limits,
+            inventory,
+            clock: PartitionClock::default(),
+            ids: IdMemory::default(),
+            windows: HashMap::default(),
+            changed: HashSet::default(),
+        }
+    }
+
+    /// Passes the verdict and remembers the record.
+    pub fn decide(&mut self, record: &Record<'_>) -> Verdict {
+        match record.body {
+            Body::Tick => {
+                self.advance(record);
+                return Verdict::Control;
+            }
+            Body::InputEnded => return Verdict::Control,
+            _ => {}
+        }
+        if let Err(reason) = self.check(record) {
+            return Verdict::Dead(reason);
+        }
+        match self.look_up(record) {
+            Known::New => {}
+            Known::Duplicate => return Verdict::Duplicate,
+            Known::Undecidable => return Verdict::Dead(DeadLetterReason::UndecidableAge),
+        }
+        let late = self.watermark().is_some_and(|watermark| record.time < watermark);
+        self.advance(record);
+        self.ids.remember(record.id, self.clock.published.unwrap_or(record.published));
+        Verdict::Accepted { late }
+    }
+
+    /// No record older than this is expected; `None` before the first.
+    pub fn watermark(&self) -> Option<Millis> {
+        self.clock.newest.map(|newest| newest - self.limits.allowed_lateness.millis())
+    }
+
+    /// The inventory that it judges by.
+    pub fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
+    fn check(&self, record: &Record<'_>) -> Result<(), DeadLetterReason> {
+        let zone = record
+            .zone
+            .and_then(|zone| self.inventory.at(record.time).zone(zone))
+            .ok_or(DeadLetterReason::UnknownZone)?;
+        if record.space.is_some_and(|space| !zone.is_count_only() && !zone.has_space(space)) {
+            return Err(DeadLetterReason::UnknownSpace);
+        }
+        let counted = match record.body {
+            Body::CountCorrected(counted) => Some(counted),
+            _ => record.occupied,
+        };
+        if counted.is_some_and(|counted| counted < 0) {
+            return Err(DeadLetterReason::NegativeCount);
+        }
+        if !record.is_replayed() && record.published - record.time > self.limits.max_age.millis() {
+            return Err(DeadLetterReason::TooOld);
+        }
+        if record.time - record.published > self.limits.max_ahead.millis() {
+            return Err(DeadLetterReason::TooFarAhead);
+        }
+        Ok(())
+    }
+
+    fn look_up(&mut self, record: &Record<'_>) -> Known {
+        let (Some(seq), Some(zone)) = (record.seq, record.zone) else {
+            return if self.ids.contains(record.id) { Known::Duplicate } else { Known::New };
+        };
+        let boot = record.boot.as_deref().unwrap_or_default().as_bytes();
+        let windows = self.windows.entry(zone).or_default();
+        match windows.observe(record.device, boot, seq) {
+            Seen::New => {
+                self.changed.insert(zone);
+                Known::New
+            }
+            Seen::Before => Known::Duplicate,
+            Seen::Undecided if self.ids.contains(record.id) => Known::Duplicate,
+            Seen::Undecided if self.ids.reaches_back_to(record.published) => Known::New,
+            Seen::Undecided => Known::Undecidable,
+        }
+    }
+
+    fn advance(&mut self, record: &Record<'_>) {
+        let time = record.time.min(record.published);
+        self.clock.newest = self.clock.newest.max(Some(time));
+        self.clock.published = self.clock.published.max(Some(record.published));
+    }
+
+    /// Blocks that changed since the last call.
+    pub fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
+        let mut blocks = vec![(CLOCK_BLOCK, Some(encode(&self.clock)))];
+        for (chunk, content) in self.ids.take_changed() {
+            let key = BlockKey { class: IDS_CLASS, id: u128::from(chunk) };
+            blocks.push((key, content.map(|content| encode(&content))));
+        }
+        for zone in self.changed.drain() {
+            if let Some(windows) = self.windows.get(&zone) {
+                let key = BlockKey { class: WINDOWS_CLASS, id: zone.as_u128() };
+                blocks.push((key, Some(encode(windows))));
+            }
+        }
+        blocks
+    }
+
+    /// Takes one stored block back; blocks of other classes are left alone.
+    pub fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
+        match key.class {
+            1 => self.clock = postcard::from_bytes(bytes)?,
+            IDS_CLASS => {
+                let chunk = u64::try_from(key.id).unwrap_or(u64::MAX);
+                self.ids.restore_chunk(chunk, postcard::from_bytes(bytes)?);
+            }
+            WINDOWS_CLASS => {
+                self.windows.insert(Uuid::from_u128(key.id), postcard::from_bytes(bytes)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Judge {
+    /// Completes a restore after the last block.
+    pub fn restored(&mut self) {
+        if let Some(published) = self.clock.published {
+            self.ids.forget(published);
+        }
+    }
+}
+
+enum Known {
+    New,
+    Duplicate,
+    Undecidable,
+}
+
+impl ZoneWindows {
+    fn observe(&mut self, device: Uuid, boot: &[u8], seq: u64) -> Seen {
+        let index = match self.0.binary_search_by_key(&device, |windows| windows.device) {
+            Ok(index) => index,
+            Err(index) => {
+                self.0.insert(index, DeviceWindows { device, boots: SmallVec::new() });
+                index
+            }
+        };
+        let Some(DeviceWindows { boots, .. }) = self.0.get_mut(index) else { return Seen::Undecided };
+        if let Some(known) = boots.iter_mut().rev().find(|known| known.boot.as_slice() == boot) {
+            return known.window.observe(seq);
+        }
+        if boots.len() == BOOTS {
+            boots.remove(0);
+        }
+        boots.push(BootWindow { boot: SmallVec::from_slice(boot), window: SequenceWindow::starting_at(seq) });
+        Seen::New
+    }
+}
+
+/// Serialises a block; the types of this crate always can be.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {
+    postcard::to_allocvec(value).map(Bytes::from).unwrap_or_default()
+}
