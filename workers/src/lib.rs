@@ -1,4 +1,5 @@
 //! The roles of a parking pipeline.
 
+pub mod adapters;
 pub mod domain;
 pub mod ports;

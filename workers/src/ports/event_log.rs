@@ -92,6 +92,21 @@ impl Records {
         &self.ends
     }
 
+    /// The records from `start` on, at least one and about `limit` bytes at most, sharing the buffer;
+    /// `None` if there is none.
+    pub fn part(&self, start: usize, limit: usize) -> Option<Self> {
+        let wanted = self.ends.get(start..).filter(|ends| !ends.is_empty())?;
+        let base = start.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let fits = wanted.partition_point(|end| (end - base) as usize <= limit).max(1);
+        if start == 0 && fits == self.ends.len() {
+            return Some(self.clone());
+        }
+        let ends: Vec<u32> = wanted.iter().take(fits).map(|end| end - base).collect();
+        let length = ends.last().copied().unwrap_or(0) as usize;
+        let bytes = self.bytes.slice(base as usize..base as usize + length);
+        Some(Self { bytes, ends })
+    }
+
     /// The records in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

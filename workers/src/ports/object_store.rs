@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::PortResult;
+use super::{ErrorKind, PortError, PortResult};
 
 /// Whether an object was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,24 @@ pub enum PutNew {
     Created,
     /// The key was taken; what stands there is unchanged.
     AlreadyExists,
+}
+
+/// Refuses a key that is not a plain relative path: empty, a segment that is empty or begins with a dot,
+/// a control character or a backslash.
+pub fn check_key(key: &str) -> PortResult<()> {
+    let plain = |segment: &str| {
+        !segment.is_empty()
+            && !segment.starts_with('.')
+            && !segment.contains(|c: char| c.is_control() || c == '\\')
+    };
+    if key.split('/').all(plain) {
+        return Ok(());
+    }
+    Err(PortError::caused(
+        ErrorKind::Invalid,
+        format!("using object key {key:?}"),
+        "it is no plain relative path",
+    ))
 }
 
 /// The port. See the module for its guarantees. Keys are relative paths with `/`.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    PortResult,
+    ErrorKind, PortError, PortResult,
     event_log::{Offset, Partition, Stream},
 };
 
@@ -86,6 +86,19 @@ pub struct Commit {
     pub blocks: Vec<(BlockKey, Option<Bytes>)>,
     /// Entries to add.
     pub outbox: Vec<OutboxEntry>,
+}
+
+impl Commit {
+    /// Refuses outbox entries whose sequence does not go on from what the store holds (S5).
+    pub fn check_outbox(&self, next_seq: u64) -> PortResult<()> {
+        let starts = self.outbox.first().is_none_or(|entry| entry.seq >= next_seq);
+        let goes_on = self.outbox.iter().zip(self.outbox.iter().skip(1)).all(|(a, b)| a.seq + 1 == b.seq);
+        if starts && goes_on {
+            return Ok(());
+        }
+        let reason = format!("the outbox goes on at {next_seq} by one");
+        Err(PortError::caused(ErrorKind::Invalid, "adding outbox entries out of sequence", reason))
+    }
 }
 
 /// Whether a write was made.

@@ -1,0 +1,139 @@
+//! The event log in memory.
+//!
+//! Keeps each appended batch as it came, so a read answers a part of it without a copy.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::locked;
+use crate::ports::{
+    ErrorKind, PortError, PortResult,
+    event_log::{
+        Append, EventLog, Fetched, Offset, Partition, Records, Stream, StreamFacts, StreamPartition,
+    },
+};
+
+/// Batches by first offset.
+#[derive(Debug, Default)]
+struct PartitionLog {
+    batches: BTreeMap<Offset, Records>,
+}
+
+impl PartitionLog {
+    fn end(&self) -> Offset {
+        self.batches.last_key_value().map_or(0, |(first, records)| first + records.len() as Offset)
+    }
+
+    fn push(&mut self, records: Records) -> Offset {
+        let first = self.end();
+        if !records.is_empty() {
+            self.batches.insert(first, records);
+        }
+        first
+    }
+
+    fn read(&self, from: Offset, limit: usize) -> Fetched {
+        let records = self
+            .batches
+            .range(..=from)
+            .next_back()
+            .and_then(|(first, batch)| batch.part(usize::try_from(from - first).ok()?, limit))
+            .unwrap_or_default();
+        Fetched { first_offset: from, records }
+    }
+}
+
+#[derive(Debug)]
+struct Log {
+    log_id: Uuid,
+    partitions: Partition,
+    logs: Mutex<Stored>,
+    ends: BTreeMap<(Stream, Partition), watch::Sender<Offset>>,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    logs: BTreeMap<(Stream, Partition), PartitionLog>,
+    marks: BTreeMap<String, Bytes>,
+}
+
+/// See the module. A clone is another handle on the same log.
+#[derive(Clone, Debug)]
+pub struct MemoryEventLog {
+    log: Arc<Log>,
+}
+
+impl MemoryEventLog {
+    /// An empty log. `log_id` is given, not drawn, so that runs repeat.
+    pub fn new(log_id: Uuid, partitions: Partition) -> Self {
+        let keys = Stream::ALL.into_iter().flat_map(|stream| (0..partitions).map(move |p| (stream, p)));
+        let ends = keys.map(|key| (key, watch::Sender::new(0))).collect();
+        Self { log: Arc::new(Log { log_id, partitions, logs: Mutex::default(), ends }) }
+    }
+
+    fn end_of(&self, at: StreamPartition) -> PortResult<&watch::Sender<Offset>> {
+        self.log.ends.get(&(at.stream, at.partition)).ok_or_else(|| no_partition(at))
+    }
+}
+
+fn no_partition(at: StreamPartition) -> PortError {
+    let attempt = format!("using partition {} of stream {}", at.partition, at.stream.as_str());
+    PortError::caused(ErrorKind::Invalid, attempt, "the stream has no such partition")
+}
+
+#[async_trait]
+impl EventLog for MemoryEventLog {
+    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
+        for (at, _) in &append.parts {
+            self.end_of(*at)?;
+        }
+        let mut stored = locked(&self.log.logs);
+        let mut firsts = Vec::with_capacity(append.parts.len());
+        let mut grown = Vec::with_capacity(append.parts.len());
+        for (at, records) in append.parts {
+            let log = stored.logs.entry((at.stream, at.partition)).or_default();
+            firsts.push(log.push(records));
+            grown.push((at, log.end()));
+        }
+        if let Some(mark) = append.mark {
+            stored.marks.insert(mark.name, mark.position);
+        }
+        drop(stored);
+        for (at, end) in grown {
+            self.end_of(at)?.send_replace(end);
+        }
+        Ok(firsts)
+    }
+
+    async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
+        self.end_of(at)?;
+        let stored = locked(&self.log.logs);
+        let nothing = || Fetched { first_offset: from, records: Records::default() };
+        Ok(stored.logs.get(&(at.stream, at.partition)).map_or_else(nothing, |log| log.read(from, limit)))
+    }
+
+    async fn arrived(&self, at: StreamPartition, offset: Offset) -> PortResult<()> {
+        let mut end = self.end_of(at)?.subscribe();
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = end.wait_for(|end| *end > offset).await;
+        Ok(())
+    }
+
+    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
+        let ends = (0..self.log.partitions)
+            .map(|partition| Ok(*self.end_of(StreamPartition { stream, partition })?.borrow()))
+            .collect::<PortResult<_>>()?;
+        Ok(StreamFacts { log_id: self.log.log_id, ends })
+    }
+
+    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
+        Ok(locked(&self.log.logs).marks.get(name).cloned())
+    }
+}
