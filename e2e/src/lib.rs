@@ -1,1 +1,8 @@
-//! Black-box tests of the real binaries.
+//! What the black-box tests share: find the real binary, run it against a deadline, wait for a condition.
+//!
+//! It drives the system only from outside (files, ports, signals) and never links a package under test.
+//! Nothing here waits for a fixed time: every wait has a condition and a deadline.
+
+pub mod locate;
+pub mod process;
+pub mod wait;

@@ -1,0 +1,87 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Outside the clone: a fresh clone reuses the last build, and the listing shows the system.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/parking/target
+export PARKING_TOOLS ?= $(HOME)/.cache/parking/tools
+export PARKING_PYTHON ?= $(PARKING_TOOLS)/python/bin/python
+
+# Always the whole workspace: cargo then unifies features once, and demo, tests and checks share every build.
+cargo_flags := --locked --workspace
+parking := $(CARGO_TARGET_DIR)/debug/parking
+parking_release := $(CARGO_TARGET_DIR)/release/parking
+typos := $(PARKING_TOOLS)/python/bin/typos --config .typos.toml
+timed := .ci/timed
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and statistics out
+	@.ci/install build
+	cargo build $(cargo_flags) --bin parking
+	$(parking) up -f examples/birmingham --until-idle
+
+.PHONY: test
+test: ## Run every test (installs what it needs on Debian as root)
+	@.ci/install all
+	@$(timed) 'test: build' cargo build $(cargo_flags) --bin parking
+	@$(timed) 'test: build tests' cargo test $(cargo_flags) --no-run
+	@$(timed) 'test: run' cargo test $(cargo_flags)
+
+verify_steps := format spelling clippy docs rules
+
+.PHONY: verify $(verify_steps:%=verify-%)
+verify: verify-tools $(verify_steps:%=verify-%) ## Check without changing: format, lints, docs, spelling, licences, rules of the repository
+
+.PHONY: verify-tools
+verify-tools:
+	@.ci/install all
+
+verify-format:
+	@$(timed) 'verify: format' cargo fmt --all --check
+
+verify-spelling:
+	@$(timed) 'verify: spelling' $(typos)
+
+verify-clippy:
+	@$(timed) 'verify: clippy' cargo clippy $(cargo_flags) --all-targets -- -D warnings
+
+verify-docs:
+	@RUSTDOCFLAGS='-D warnings' $(timed) 'verify: docs' cargo doc $(cargo_flags) --no-deps --document-private-items
+
+verify-rules:
+	@$(timed) 'verify: rules of the repository' cargo test $(cargo_flags) --test repository_rules
+
+.PHONY: fix
+fix: ## Repair what can be repaired: format, lints, spelling
+	@.ci/install all
+	cargo fmt --all
+	cargo clippy $(cargo_flags) --all-targets --fix --allow-dirty --allow-staged
+	$(typos) --write-changes
+
+.PHONY: soak
+soak: ## Kill a running pipeline 200 times and compare every result (release build)
+	@.ci/install all
+	cargo build $(cargo_flags) --release --bin parking
+	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
+
+.PHONY: bench
+bench: ## Measure throughput, start and memory (release build)
+	@.ci/install build
+	cargo build $(cargo_flags) --release --bin parking
+	$(parking_release) bench all
+
+tarpaulin_version := 0.37.0
+tarpaulin := $(PARKING_TOOLS)/bin/cargo-tarpaulin
+
+$(tarpaulin):
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tools cargo install cargo-tarpaulin --locked --version $(tarpaulin_version) --root $(PARKING_TOOLS)
+
+.PHONY: coverage
+coverage: $(tarpaulin) ## Lines of domain and topology that tests reach; fails under 90 %
+	@.ci/install build
+	CARGO_PROFILE_DEV_OPT_LEVEL=0 $(tarpaulin) tarpaulin --engine ptrace --config .config/tarpaulin.toml --target-dir $(CARGO_TARGET_DIR)/coverage --output-dir $(CARGO_TARGET_DIR)/coverage
