@@ -1,5 +1,17 @@
 //! The vocabulary of the parking platform.
+#![expect(unreachable_pub, reason = "kube derives copies of the spec structs inside function bodies")]
 
+pub mod alert_rule;
+pub mod condition;
+pub mod decimal;
 pub mod duration;
 pub mod event;
 pub mod inventory;
+pub mod names;
+pub mod pipeline;
+pub mod quantity;
+pub mod reference;
+pub mod role;
+pub mod stats_job;
+pub mod stream;
+pub mod time;

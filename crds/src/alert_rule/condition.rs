@@ -1,0 +1,343 @@
+//! What must hold for an alert: one of eight kinds of condition.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decimal::Decimal,
+    duration::Duration,
+    event::{EventType, SourceType},
+    names::ClassName,
+};
+
+use super::{DwellLimit, InstanceLabel};
+
+/// What must hold: exactly one member.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// A zone's metric crosses a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// A vehicle stays too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dwell: Option<Dwell>,
+    /// A device is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<Absence>,
+    /// Something happens too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Something is not followed by what should follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<Sequence>,
+    /// A space of a class is used without the right to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entitlement: Option<Entitlement>,
+    /// A metric is far from what is usual at this hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomaly: Option<Anomaly>,
+    /// An expression over one event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cel: Option<Cel>,
+}
+
+/// The one member of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionKind<'a> {
+    /// A zone's metric crosses a value.
+    Threshold(&'a Threshold),
+    /// A vehicle stays too long.
+    Dwell(&'a Dwell),
+    /// A device is silent.
+    Absence(&'a Absence),
+    /// Something happens too often.
+    Rate(&'a Rate),
+    /// Something is not followed by what should follow.
+    Sequence(&'a Sequence),
+    /// A space of a class is used without the right to it.
+    Entitlement(&'a Entitlement),
+    /// A metric is far from what is usual at this hour.
+    Anomaly(&'a Anomaly),
+    /// An expression over one event.
+    Cel(&'a Cel),
+}
+
+impl Condition {
+    /// The condition's member, unless it has none or several.
+    pub fn kind(&self) -> Option<ConditionKind<'_>> {
+        let mut kinds = [
+            self.threshold.as_ref().map(ConditionKind::Threshold),
+            self.dwell.as_ref().map(ConditionKind::Dwell),
+            self.absence.as_ref().map(ConditionKind::Absence),
+            self.rate.as_ref().map(ConditionKind::Rate),
+            self.sequence.as_ref().map(ConditionKind::Sequence),
+            self.entitlement.as_ref().map(ConditionKind::Entitlement),
+            self.anomaly.as_ref().map(ConditionKind::Anomaly),
+            self.cel.as_ref().map(ConditionKind::Cel),
+        ]
+        .into_iter()
+        .flatten();
+        kinds.next().filter(|_| kinds.next().is_none())
+    }
+}
+
+/// A zone's metric crosses a value.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Threshold {
+    /// What is measured.
+    pub metric: Metric,
+    /// How the metric is compared with `value`.
+    pub op: Op,
+    /// The value to cross; ratios from 0 to 1, spaces as numbers.
+    pub value: Decimal,
+    /// The value at which the condition ceases, on the far side of `value`. Default: `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover: Option<Decimal>,
+    /// How the readings in `window` become one number. Default: `last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
+    /// How far `aggregate` looks back; not used by `last`. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Duration>,
+    /// Share of the zone's spaces that must be known, 0 to 1; below it there is no data. Default: 0.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_coverage: Option<Decimal>,
+}
+
+impl Threshold {
+    /// The value at which the condition ceases; `value` unless set.
+    pub fn recover(&self) -> Decimal {
+        self.recover.unwrap_or(self.value)
+    }
+
+    /// How readings become one number; the last one counts unless set.
+    pub fn aggregate(&self) -> Aggregate {
+        self.aggregate.unwrap_or_default()
+    }
+
+    /// How far the aggregate looks back; 60 seconds unless set.
+    pub fn window(&self) -> Duration {
+        self.window.unwrap_or(Duration::from_secs(60))
+    }
+
+    /// Share of spaces that must be known; one half unless set.
+    pub fn min_coverage(&self) -> Decimal {
+        self.min_coverage.unwrap_or(Decimal::HALF)
+    }
+}
+
+/// What can be measured of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Occupied spaces divided by known spaces.
+    OccupancyNow,
+    /// Occupied spaces.
+    Occupied,
+    /// Free spaces.
+    Free,
+    /// Known spaces divided by all spaces.
+    Coverage,
+}
+
+/// How a metric is compared with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Op {
+    /// At or above the value.
+    #[serde(rename = ">=")]
+    AtLeast,
+    /// Above the value.
+    #[serde(rename = ">")]
+    Above,
+    /// At or below the value.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// Below the value.
+    #[serde(rename = "<")]
+    Below,
+}
+
+/// How several readings become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Aggregate {
+    /// The newest.
+    #[default]
+    Last,
+    /// The mean, weighted by time.
+    Mean,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+}
+
+/// A vehicle stays too long.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dwell {
+    /// The longest allowed stay: `policy`, as the zone's policy says, or a duration.
+    pub limit: DwellLimit,
+    /// The limit where no policy says one. Default: no limit there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Duration>,
+    /// Time beyond the limit that is tolerated. Default: the policy's, else 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Duration>,
+    /// Stay after which a missed departure is assumed and the alert resolved. Default: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_after: Option<Duration>,
+}
+
+impl Dwell {
+    /// Stay after which a missed departure is assumed; 24 hours unless set.
+    pub fn close_after(&self) -> Duration {
+        self.close_after.unwrap_or(Duration::from_secs(86_400))
+    }
+}
+
+/// A device is silent for longer than it should be.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Absence {
+    /// Which devices are watched. Default: all in scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Devices>,
+    /// How often a device reports. Default: as the inventory says, else 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_interval: Option<Duration>,
+    /// Reports that must be missing. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub missed: Option<u32>,
+}
+
+impl Absence {
+    /// Reports that must be missing; 3 unless set.
+    pub fn missed(&self) -> u32 {
+        self.missed.unwrap_or(3)
+    }
+}
+
+/// Which devices are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Devices {
+    /// Kinds of devices, as CDS names source types. Default: every kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", length(max = 8), inner(length(max = 32)))]
+    pub device_types: Vec<SourceType>,
+}
+
+/// Something happens too often.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rate {
+    /// What is counted.
+    #[serde(rename = "match")]
+    pub matching: EventMatch,
+    /// How many must happen.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub count: u32,
+    /// Within which time.
+    pub window: Duration,
+}
+
+/// Events of certain types.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventMatch {
+    /// Types of CDS events; any of them counts.
+    #[schemars(with = "Vec<String>", length(min = 1, max = 8), inner(length(max = 32)))]
+    pub event_types: Vec<EventType>,
+}
+
+/// Something is not followed in time by what should follow.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sequence {
+    /// What begins it.
+    pub first: RecordMatch,
+    /// What should follow.
+    pub not_followed_by: RecordMatch,
+    /// Labels that both must share. Default: the rule's instance key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub correlate_on: Vec<InstanceLabel>,
+    /// Within which time.
+    pub within: Duration,
+}
+
+/// A record of one kind: exactly one of `eventType` and `recordType`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordMatch {
+    /// A CDS event of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32))]
+    pub event_type: Option<EventType>,
+    /// A companion record of this type, such as `payment.captured`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z_]+\.[a-z_]+$"))]
+    pub record_type: Option<String>,
+}
+
+/// A space of a class is used without the right to it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entitlement {
+    /// Class of the spaces.
+    pub space_class: ClassName,
+    /// Facts any of which gives the right, such as `permit.disabled`.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 64)))]
+    pub any_of: Vec<String>,
+    /// What a failed look-up means. Default: `Error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_lookup_error: Option<OnLookupError>,
+}
+
+/// What a failed look-up of a right means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnLookupError {
+    /// The failure is reported in the rule's status; no alert is raised.
+    #[default]
+    Error,
+    /// The right is assumed.
+    Assume,
+}
+
+/// A metric is far from what is usual at this hour of the week.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Anomaly {
+    /// What is measured.
+    pub metric: Metric,
+    /// What is usual.
+    pub baseline: Baseline,
+    /// Median absolute deviations from the baseline that are too far, above 0.
+    pub mads: Decimal,
+    /// Weeks of history that must exist. Default: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 104))]
+    pub min_weeks: Option<u32>,
+}
+
+/// What is usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Baseline {
+    /// The median at the same hour of the week.
+    HourOfWeekMedian,
+}
+
+/// An expression over one event, in the Common Expression Language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cel {
+    /// The expression; `event` is the CDS event. It must give a boolean.
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: String,
+}

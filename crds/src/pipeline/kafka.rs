@@ -1,0 +1,88 @@
+//! Where the streams live.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{Namespace, ObjectName},
+    reference::NameRef,
+};
+
+/// Where the streams live: exactly one member.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kafka {
+    /// A cluster run by Strimzi; topics and users are made as its custom resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strimzi: Option<StrimziKafka>,
+    /// Any other cluster; topics are made by the operator with the given credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalKafka>,
+}
+
+/// A Kafka cluster run by Strimzi.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StrimziKafka {
+    /// Name of the `Kafka` resource.
+    pub cluster: ObjectName,
+    /// Namespace of the `Kafka` resource. Default: the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+    /// Listener that the workers connect to. Default: `tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 25))]
+    pub listener: Option<String>,
+}
+
+/// A Kafka cluster that somebody else runs.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalKafka {
+    /// Comma-separated `host:port` of some brokers.
+    #[schemars(length(min = 3, max = 1024))]
+    pub bootstrap_servers: String,
+    /// How to talk to the brokers. Default: `PLAINTEXT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_protocol: Option<SecurityProtocol>,
+    /// How to log in with a `SASL_…` protocol. Default: `SCRAM-SHA-512`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl_mechanism: Option<SaslMechanism>,
+    /// Secret with `username` and `password`, or `user.crt` and `user.key`. Default: no login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<NameRef>,
+    /// Secret with the certificate authority in `ca.crt`. Default: the system's authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<NameRef>,
+}
+
+/// How to talk to Kafka brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SecurityProtocol {
+    /// Without encryption or login.
+    #[default]
+    Plaintext,
+    /// Encrypted, login by client certificate or none.
+    Ssl,
+    /// Login without encryption.
+    SaslPlaintext,
+    /// Encrypted login.
+    SaslSsl,
+}
+
+/// How to log in to Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SaslMechanism {
+    /// User name and password as they are.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// Salted challenge with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// Salted challenge with SHA-512.
+    #[default]
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
