@@ -10,11 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    duration::Duration,
-    names::ClassName,
-    reference::NameRef,
-};
+use crate::{duration::Duration, names::ClassName, reference::NameRef};
 
 mod condition;
 mod dwell_limit;
@@ -294,4 +290,3 @@ pub struct Instances {
     /// Alerts without data.
     pub no_data: i64,
 }
-

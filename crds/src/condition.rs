@@ -113,8 +113,7 @@ pub fn find(conditions: &[Condition], wanted: ConditionType) -> Option<&Conditio
 
 /// Whether the condition of the given type is `True` for this generation of the spec.
 pub fn holds(conditions: &[Condition], wanted: ConditionType, generation: i64) -> bool {
-    find(conditions, wanted)
-        .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation))
+    find(conditions, wanted).is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation))
 }
 
 #[cfg(test)]

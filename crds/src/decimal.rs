@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", ".", ".5", "1.", "-", "-0", "-0.0", "+1", "1e3", "01", "1,5", "NaN", "0.1234567891"] {
+        for text in ["", ".", ".5", "1.", "-", "-0", "-0.0", "+1", "1e3", "01", "1,5", "NaN", "0.1234567891"]
+        {
             assert!(text.parse::<Decimal>().is_err(), "{text}");
         }
     }

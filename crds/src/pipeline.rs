@@ -43,7 +43,11 @@ pub use worker::{Autoscaling, RollAfter, Worker, Workers};
     cel,
     doc = "A city's event pipeline: its streams, stores, workers and notification routes.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
     printcolumn(name = "Workers", type_ = "string", json_path = ".status.workers"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
     printcolumn(name = "Firing", type_ = "integer", json_path = ".status.firing"),
@@ -235,4 +239,3 @@ pub enum PipelinePhase {
     /// The spec cannot be followed.
     Failed,
 }
-

@@ -36,7 +36,11 @@ pub struct Notify {
     pub send_resolved: Option<bool>,
     /// Local time of a daily digest that replaces single notifications; empty means none. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "time_or_empty")]
-    #[schemars(with = "Option<String>", length(max = 5), regex(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)?$"))]
+    #[schemars(
+        with = "Option<String>",
+        length(max = 5),
+        regex(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)?$")
+    )]
     pub digest_at: Option<TimeOfDay>,
 }
 

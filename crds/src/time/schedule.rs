@@ -31,7 +31,9 @@ pub enum ScheduleError {
     )]
     Fields(String),
     /// A field cannot be read.
-    #[error("`{text}` is not a schedule: {field} `{written}` must be *, numbers from {low} to {high}, ranges or steps")]
+    #[error(
+        "`{text}` is not a schedule: {field} `{written}` must be *, numbers from {low} to {high}, ranges or steps"
+    )]
     Field {
         /// The whole schedule.
         text: String,
@@ -193,8 +195,14 @@ mod tests {
 
     #[test]
     fn fires_strictly_after_the_given_instant() {
-        assert_eq!(next("15 * * * *", "2016-10-04T08:15[Europe/London]"), "2016-10-04T09:15:00+01:00[Europe/London]");
-        assert_eq!(next("15 * * * *", "2016-10-04T08:14[Europe/London]"), "2016-10-04T08:15:00+01:00[Europe/London]");
+        assert_eq!(
+            next("15 * * * *", "2016-10-04T08:15[Europe/London]"),
+            "2016-10-04T09:15:00+01:00[Europe/London]"
+        );
+        assert_eq!(
+            next("15 * * * *", "2016-10-04T08:14[Europe/London]"),
+            "2016-10-04T08:15:00+01:00[Europe/London]"
+        );
     }
 
     #[test]
@@ -212,7 +220,10 @@ mod tests {
 
     #[test]
     fn a_skipped_local_time_fires_once_at_the_end_of_the_gap() {
-        assert_eq!(next("30 1 * * *", "2016-03-26T12:00[Europe/London]"), "2016-03-27T02:30:00+01:00[Europe/London]");
+        assert_eq!(
+            next("30 1 * * *", "2016-03-26T12:00[Europe/London]"),
+            "2016-03-27T02:30:00+01:00[Europe/London]"
+        );
     }
 
     #[test]
