@@ -3,6 +3,8 @@
 //! Must not name an I/O crate, a clock, a thread or a task; a test keeps it so.
 
 pub mod id_memory;
+pub mod observation;
 pub mod record;
 pub mod sequence_window;
+pub mod track;
 pub mod verdict;

@@ -1,0 +1,128 @@
+//! Occupancy: how every zone of a partition stands, and the stays that follow from it.
+//!
+//! Must not judge records (that is [`verdict`](super::verdict)) or know of stores and streams.
+//!
+//! Invariants: per space `(event_time, boot_id, seq)` decides: an older event never overwrites newer
+//! state, it repairs the session (a new revision). What nobody knows is unknown, never free (G6).
+
+mod session;
+mod space;
+mod zone;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+use parking_crds::{
+    event::{EventType, Millis, SourceType},
+    inventory::Inventory,
+};
+use uuid::Uuid;
+
+pub use session::{EndKind, SessionRecord, SessionRecordType};
+pub use zone::{Counters, ZoneState};
+
+use super::{
+    observation::{DeviceSignal, DeviceState, SessionChange, ZoneView},
+    record::{Body, Record},
+    verdict::encode,
+};
+use crate::ports::state_store::BlockKey;
+
+/// Tracks the zones of one partition.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    inventory: Arc<Inventory>,
+    zones: HashMap<Uuid, ZoneState, FixedState>,
+    changed: HashSet<Uuid, FixedState>,
+    news: News,
+}
+
+/// What one record brought about; buffers are used again for the next.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// For rules: what became of stays.
+    pub changes: Vec<SessionChange>,
+    /// For the `sessions` stream.
+    pub sessions: Vec<SessionRecord>,
+}
+
+/// A zone after a record.
+#[derive(Debug)]
+pub struct Tracked<'a> {
+    /// The zone.
+    pub zone: Uuid,
+    /// How it stands.
+    pub view: ZoneView,
+    /// What the record brought about.
+    pub news: &'a News,
+    /// The device that spoke.
+    pub device: Option<DeviceSignal>,
+}
+
+impl Tracker {
+    /// Class of its blocks, one per zone.
+    pub const CLASS: u8 = 8;
+
+    /// A tracker that knows nothing yet.
+    pub fn new(inventory: Arc<Inventory>) -> Self {
+        Self { inventory, zones: HashMap::default(), changed: HashSet::default(), news: News::default() }
+    }
+
+    /// Applies an accepted record; `None` for records without a zone of the inventory.
+    pub fn apply(&mut self, record: &Record<'_>, late: bool, watermark: Millis) -> Option<Tracked<'_>> {
+        let id = record.zone?;
+        let place = self.inventory.at(record.time).zone(id)?;
+        let zone = self.zones.entry(id).or_default();
+        self.news.changes.clear();
+        self.news.sessions.clear();
+        zone.apply(place, record, late, &mut self.news);
+        self.changed.insert(id);
+        Some(Tracked { zone: id, view: zone.view(place, watermark), news: &self.news, device: signal(record) })
+    }
+
+    /// How a zone stands at `watermark`; unknown while nothing was heard of it.
+    pub fn view(&self, zone: Uuid, watermark: Millis) -> Option<ZoneView> {
+        let place = self.inventory.at(watermark).zone(zone)?;
+        Some(self.zones.get(&zone).map_or_else(|| ZoneState::default().view(place, watermark), |state| state.view(place, watermark)))
+    }
+
+    /// Zones of which something was heard.
+    pub fn zones(&self) -> impl Iterator<Item = (Uuid, &ZoneState)> {
+        self.zones.iter().map(|(id, state)| (*id, state))
+    }
+
+    /// Blocks that changed since the last call.
+    pub fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
+        let zones = &self.zones;
+        let block = |id: Uuid| {
+            let key = BlockKey { class: Self::CLASS, id: id.as_u128() };
+            zones.get(&id).map(|state| (key, Some(encode(state))))
+        };
+        self.changed.drain().filter_map(block).collect()
+    }
+
+    /// Takes one stored block back; blocks of other classes are left alone.
+    pub fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
+        if key.class == Self::CLASS {
+            self.zones.insert(Uuid::from_u128(key.id), postcard::from_bytes(bytes)?);
+        }
+        Ok(())
+    }
+}
+
+fn signal(record: &Record<'_>) -> Option<DeviceSignal> {
+    let Body::Event(event_type) = record.body else { return None };
+    let state = match event_type {
+        EventType::CommsLost => DeviceState::Lost,
+        EventType::Decommissioned => DeviceState::Decommissioned,
+        _ if record.online == Some(false) => DeviceState::Lost,
+        _ => DeviceState::Alive,
+    };
+    let source_type = record.source_type.unwrap_or(SourceType::Other);
+    Some(DeviceSignal { id: record.device, source_type, state })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! One zone: its spaces, or its count where no space is watched.
+
+use std::collections::BTreeMap;
+
+use parking_crds::{
+    event::{EventType, Millis},
+    inventory::Zone,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    News,
+    space::{Presence, Scene, Sighting, SpaceState},
+};
+use crate::domain::{
+    observation::ZoneView,
+    record::{Body, Record},
+};
+
+/// The state of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneState {
+    spaces: BTreeMap<Uuid, SpaceState>,
+    count: Option<Count>,
+    closed: Option<(Millis, bool)>,
+    /// Newest accepted record, ms.
+    last_record: Option<Millis>,
+    counters: Counters,
+}
+
+/// The last count report of a zone without watched spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Count {
+    time: Millis,
+    /// `None` after the device was lost.
+    occupied: Option<u32>,
+}
+
+/// What was noticed and could be noticed only here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Departures without an arrival.
+    pub orphan_ends: u64,
+    /// Stays that an arrival closed.
+    pub inferred_ends: u64,
+    /// Records older than the state of their space or zone.
+    pub out_of_order: u64,
+    /// Count reports above the capacity.
+    pub over_capacity: u64,
+    /// Stays that began.
+    pub sessions: u64,
+}
+
+impl ZoneState {
+    /// Applies an accepted record to the zone.
+    pub(super) fn apply(&mut self, place: &Zone, record: &Record<'_>, late: bool, news: &mut News) {
+        self.last_record = self.last_record.max(Some(record.time));
+        match record.body {
+            Body::Event(event_type) => self.apply_event(place, record, event_type, late, news),
+            Body::ZoneClosed(closed) => {
+                if self.closed.is_none_or(|(since, _)| since <= record.time) {
+                    self.closed = Some((record.time, closed));
+                }
+            }
+            Body::SpaceOutOfService(out) => {
+                if let Some(space) = record.space {
+                    self.spaces.entry(space).or_default().out_of_service = out;
+                }
+            }
+            Body::CountCorrected(counted) => self.count(place, record, u32::try_from(counted).ok()),
+            Body::Tick | Body::InputEnded | Body::Fact => {}
+        }
+        self.counters.sessions += news.sessions.iter().filter(|session| session.revision == 0).count() as u64;
+    }
+
+    fn apply_event(
+        &mut self,
+        place: &Zone,
+        record: &Record<'_>,
+        event_type: EventType,
+        late: bool,
+        news: &mut News,
+    ) {
+        if place.is_count_only() {
+            match event_type {
+                EventType::CommsLost | EventType::Decommissioned => self.count(place, record, None),
+                EventType::ScheduledReport => {
+                    let reported = record.occupied.and_then(|occupied| u32::try_from(occupied).ok());
+                    if let Some(occupied) = reported.or(record.occupants) {
+                        self.count(place, record, Some(occupied));
+                    }
+                }
+                _ => {}
+            }
+            return;
+        }
+        let Some(sighting) = sighting(record, event_type) else { return };
+        for space in watched(place, record) {
+            let state = self.spaces.entry(space).or_default();
+            let counters = &mut self.counters;
+            state.apply(sighting, &mut Scene { zone: place.id, space, record, late, news, counters });
+        }
+    }
+
+    fn count(&mut self, place: &Zone, record: &Record<'_>, occupied: Option<u32>) {
+        if !place.is_count_only() {
+            return;
+        }
+        if self.count.is_some_and(|count| record.time < count.time) {
+            self.counters.out_of_order += 1;
+            return;
+        }
+        if occupied.is_some_and(|occupied| occupied > place.capacity) {
+            self.counters.over_capacity += 1;
+        }
+        self.count = Some(Count { time: record.time, occupied });
+    }
+
+    /// How the zone stands at `watermark`.
+    pub fn view(&self, place: &Zone, watermark: Millis) -> ZoneView {
+        if self.is_closed() {
+            return ZoneView::default();
+        }
+        if place.is_count_only() {
+            return self.count_view(place, watermark);
+        }
+        let mut view = ZoneView { capacity: place.capacity, unknown: place.capacity, ..ZoneView::default() };
+        for space in self.spaces.values() {
+            if space.out_of_service {
+                view.capacity = view.capacity.saturating_sub(1);
+                view.unknown = view.unknown.saturating_sub(1);
+            } else if space.presence != Presence::Unknown {
+                view.unknown = view.unknown.saturating_sub(1);
+                view.occupied += u32::from(space.presence == Presence::Occupied);
+            }
+        }
+        view
+    }
+
+    fn count_view(&self, place: &Zone, watermark: Millis) -> ZoneView {
+        let out_of_service = self.spaces.values().filter(|space| space.out_of_service).count();
+        let capacity = place.capacity.saturating_sub(u32::try_from(out_of_service).unwrap_or(u32::MAX));
+        let fresh = self.count.filter(|count| watermark < count.time + place.stale_after().millis());
+        match fresh.and_then(|count| Some((count.occupied?, count.time))) {
+            Some((occupied, time)) => {
+                let stale_at = Some(time + place.stale_after().millis());
+                ZoneView { occupied, unknown: 0, capacity, stale_at }
+            }
+            None => ZoneView { occupied: 0, unknown: capacity, capacity, stale_at: None },
+        }
+    }
+
+    /// Whether the zone is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some_and(|(_, closed)| closed)
+    }
+
+    /// Newest accepted record, ms.
+    pub fn last_record(&self) -> Option<Millis> {
+        self.last_record
+    }
+
+    /// What was noticed.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+fn sighting(record: &Record<'_>, event_type: EventType) -> Option<Sighting> {
+    match event_type {
+        EventType::ParkStart => Some(Sighting::Arrival),
+        EventType::ParkEnd => Some(Sighting::Departure),
+        EventType::CommsLost | EventType::Decommissioned => Some(Sighting::Lost),
+        EventType::ScheduledReport => {
+            record.space?;
+            let seen = record.occupied.map(|occupied| occupied > 0);
+            let seen = seen.or(record.occupants.map(|occupants| occupants > 0))?;
+            Some(if seen { Sighting::Present } else { Sighting::Absent })
+        }
+        EventType::CommsRestored | EventType::EnterArea | EventType::ExitArea => None,
+    }
+}
+
+/// The spaces that a record speaks of: its own, or those that its device watches.
+fn watched(place: &Zone, record: &Record<'_>) -> impl Iterator<Item = Uuid> {
+    let of_device = place.devices.iter().filter(move |device| device.id == record.device);
+    let of_device = of_device.filter_map(|device| device.space).filter(move |_| record.space.is_none());
+    record.space.into_iter().chain(of_device)
+}
