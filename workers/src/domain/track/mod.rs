@@ -53,6 +53,8 @@ pub struct News {
 pub struct Tracked<'a> {
     /// The zone.
     pub zone: Uuid,
+    /// Whether this is the first record of it.
+    pub first: bool,
     /// How it stands.
     pub view: ZoneView,
     /// What the record brought about.
@@ -77,15 +79,25 @@ impl Tracker {
         let zone = self.zones.entry(id).or_default();
         self.news.changes.clear();
         self.news.sessions.clear();
+        let first = zone.last_record().is_none();
         zone.apply(place, record, late, &mut self.news);
         self.changed.insert(id);
-        Some(Tracked { zone: id, view: zone.view(place, watermark), news: &self.news, device: signal(record) })
+        Some(Tracked {
+            zone: id,
+            first,
+            view: zone.view(place, watermark),
+            news: &self.news,
+            device: signal(record),
+        })
     }
 
     /// How a zone stands at `watermark`; unknown while nothing was heard of it.
     pub fn view(&self, zone: Uuid, watermark: Millis) -> Option<ZoneView> {
         let place = self.inventory.at(watermark).zone(zone)?;
-        Some(self.zones.get(&zone).map_or_else(|| ZoneState::default().view(place, watermark), |state| state.view(place, watermark)))
+        Some(self.zones.get(&zone).map_or_else(
+            || ZoneState::default().view(place, watermark),
+            |state| state.view(place, watermark),
+        ))
     }
 
     /// Zones of which something was heard.

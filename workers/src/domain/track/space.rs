@@ -185,8 +185,7 @@ impl Scene<'_> {
 /// A stay that begins with the scene's record. Without an id of its own it gets one from the record.
 fn open_stay(start_kind: EndKind, scene: &Scene<'_>) -> Stay {
     let record = scene.record;
-    let session =
-        record.session.unwrap_or_else(|| Uuid::new_v5(&scene.space, record.id.as_bytes()));
+    let session = record.session.unwrap_or_else(|| Uuid::new_v5(&scene.space, record.id.as_bytes()));
     Stay {
         session,
         revision: 0,

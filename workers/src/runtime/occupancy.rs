@@ -1,0 +1,178 @@
+//! The occupancy stage: judges, tracks, writes sessions, dead letters and live state.
+//!
+//! The only stage that counts verdicts and writes dead letters; the others agree silently.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use parking_crds::{
+    event::{DeadLetterReason, Millis},
+    inventory::Inventory,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{outputs::Outputs, stage::Stage};
+use crate::{
+    domain::{
+        record::{Body, Record},
+        track::Tracker,
+        verdict::{EventLimits, Judge, Verdict, encode},
+    },
+    ports::{
+        event_log::{Offset, Stream},
+        state_store::BlockKey,
+    },
+};
+
+/// Verdicts on one partition since it began; input records only, no ticks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// All records.
+    pub read: u64,
+    /// Accepted ones, late ones among them.
+    pub accepted: u64,
+    /// Duplicates.
+    pub duplicates: u64,
+    /// Accepted ones behind the watermark.
+    pub late: u64,
+    /// Dead letters by reason.
+    pub dead_letters: BTreeMap<DeadLetterReason, u64>,
+    /// Zones of which something was accepted.
+    pub zones: u64,
+    /// Stays that began.
+    pub sessions: u64,
+}
+
+/// A record that could not be used, as it stands on `dead-letters`.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadLetter<'a> {
+    /// Always `dead_letter`.
+    pub record_type: &'static str,
+    /// Why.
+    pub reason: DeadLetterReason,
+    /// What exactly.
+    pub detail: &'a str,
+    /// Newest time that the partition had told before, ms; dates the row.
+    pub event_time: Option<Millis>,
+    /// The record's bytes, base 64.
+    pub bytes: String,
+}
+
+/// The stage on one partition.
+#[derive(Debug)]
+pub struct Occupancy {
+    judge: Judge,
+    tracker: Tracker,
+    totals: Totals,
+    told: Option<Millis>,
+}
+
+/// Block of the totals.
+pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 16, id: 0 };
+const HOUR: Millis = 3_600_000;
+
+impl Occupancy {
+    /// A stage that has seen nothing.
+    pub fn new(limits: EventLimits, inventory: &Arc<Inventory>) -> Self {
+        Self {
+            judge: Judge::new(limits, Arc::clone(inventory)),
+            tracker: Tracker::new(Arc::clone(inventory)),
+            totals: Totals::default(),
+            told: None,
+        }
+    }
+
+    /// Verdicts so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The zones.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The partition's watermark.
+    pub fn watermark(&self) -> Option<Millis> {
+        self.judge.watermark()
+    }
+
+    fn bury(&mut self, bytes: &[u8], reason: DeadLetterReason, detail: &str, outputs: &mut Outputs) {
+        self.totals.read += 1;
+        *self.totals.dead_letters.entry(reason).or_default() += 1;
+        let letter = DeadLetter {
+            record_type: "dead_letter",
+            reason,
+            detail,
+            event_time: self.judge.watermark(),
+            bytes: data_encoding::BASE64.encode(bytes),
+        };
+        outputs.emit(Stream::DeadLetters, &letter);
+    }
+
+    fn accept(&mut self, record: &Record<'_>, late: bool, outputs: &mut Outputs) {
+        self.totals.read += 1;
+        self.totals.accepted += 1;
+        self.totals.late += u64::from(late);
+        let watermark = self.judge.watermark().unwrap_or(record.time);
+        let Some(tracked) = self.tracker.apply(record, late, watermark) else { return };
+        for session in &tracked.news.sessions {
+            self.totals.sessions += u64::from(session.revision == 0);
+            outputs.emit(Stream::Sessions, session);
+        }
+        if tracked.first {
+            self.totals.zones += 1;
+        }
+    }
+
+    /// Once an hour of the log's time, and at the end of the input, readers of the outputs are told
+    /// how far the stage is.
+    fn tell_watermark(&mut self, ended: bool, outputs: &mut Outputs) {
+        let Some(watermark) = self.judge.watermark() else { return };
+        if ended || self.told.is_none_or(|told| told.div_euclid(HOUR) < watermark.div_euclid(HOUR)) {
+            self.told = Some(watermark);
+            outputs.emit_watermark(Stream::Sessions, watermark, ended);
+            outputs.emit_watermark(Stream::DeadLetters, watermark, ended);
+        }
+    }
+}
+
+impl Stage for Occupancy {
+    const ROLE: &'static str = "occupancy";
+
+    fn step(&mut self, _: Offset, bytes: &[u8], outputs: &mut Outputs) {
+        let record = match Record::parse(bytes) {
+            Ok(record) => record,
+            Err(refusal) => return self.bury(bytes, refusal.reason, &refusal.detail, outputs),
+        };
+        match self.judge.decide(&record) {
+            Verdict::Accepted { late } => self.accept(&record, late, outputs),
+            Verdict::Duplicate => {
+                self.totals.read += 1;
+                self.totals.duplicates += 1;
+            }
+            Verdict::Dead(reason) => self.bury(bytes, reason, reason.as_str(), outputs),
+            Verdict::Control => {}
+        }
+        self.tell_watermark(record.body == Body::InputEnded, outputs);
+    }
+
+    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
+        let mut blocks = self.judge.changed_blocks();
+        blocks.extend(self.tracker.changed_blocks());
+        blocks.push((TOTALS_BLOCK, Some(encode(&(&self.totals, self.told)))));
+        blocks
+    }
+
+    fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
+        if key == TOTALS_BLOCK {
+            (self.totals, self.told) = postcard::from_bytes(bytes)?;
+        }
+        self.judge.restore_block(key, bytes)?;
+        self.tracker.restore_block(key, bytes)
+    }
+
+    fn restored(&mut self) {
+        self.judge.restored();
+    }
+}

@@ -1,0 +1,80 @@
+//! What a stage says to the world, collected while it steps and kept in its outbox by the commit.
+//!
+//! Every output carries its origin: partition, offset of the record that caused it, ordinal within
+//! that record. Published twice, it is known by it.
+
+use bytes::Bytes;
+use parking_crds::event::Millis;
+use serde::Serialize;
+
+use crate::ports::event_log::{Offset, Partition, Stream};
+
+/// Where an output comes from; grows along a stage's outputs to one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// The stage's partition.
+    pub partition: Partition,
+    /// The record that caused it.
+    pub offset: Offset,
+    /// From 0 for each record.
+    pub ordinal: u32,
+}
+
+/// Outputs since the last commit.
+#[derive(Debug)]
+pub struct Outputs {
+    at: Origin,
+    entries: Vec<(Stream, Bytes)>,
+}
+
+impl Outputs {
+    /// None yet, of a stage on this partition.
+    pub fn new(partition: Partition) -> Self {
+        Self { at: Origin { partition, offset: 0, ordinal: 0 }, entries: Vec::new() }
+    }
+
+    /// What follows is caused by the record at `offset`.
+    pub fn begin(&mut self, offset: Offset) {
+        (self.at.offset, self.at.ordinal) = (offset, 0);
+    }
+
+    /// Adds one output.
+    pub fn emit<T: Serialize>(&mut self, stream: Stream, body: &T) {
+        #[derive(Serialize)]
+        struct Output<'a, T> {
+            #[serde(flatten)]
+            body: &'a T,
+            origin: Origin,
+        }
+        if let Ok(record) = serde_json::to_vec(&Output { body, origin: self.at }) {
+            self.entries.push((stream, Bytes::from(record)));
+            self.at.ordinal += 1;
+        }
+    }
+
+    /// Tells the readers of `stream` how far the stage has come, so that silence is no doubt.
+    pub fn emit_watermark(&mut self, stream: Stream, watermark: Millis, ended: bool) {
+        #[derive(Serialize)]
+        struct Watermark {
+            record_type: &'static str,
+            watermark: Millis,
+            ended: bool,
+        }
+        self.emit(stream, &Watermark { record_type: "watermark", watermark, ended });
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes all.
+    pub fn take(&mut self) -> Vec<(Stream, Bytes)> {
+        std::mem::take(&mut self.entries)
+    }
+}

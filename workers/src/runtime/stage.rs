@@ -1,0 +1,293 @@
+//! The loop of a stage: fetch, step each record, commit state with offset and outbox, publish, trim.
+//!
+//! Must not know what a stage does. Invariants (G2, G3): nothing is published before it is committed;
+//! the state in memory is dropped on every error and every fence, and loaded anew from the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_crds::{duration::Duration, event::Millis};
+use uuid::Uuid;
+
+use super::outputs::Outputs;
+use crate::ports::{
+    PortError,
+    clock::Clock,
+    event_log::{Append, EventLog, Offset, Partition, Records, Stream, StreamPartition},
+    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+};
+
+/// A pure step over the records of one partition of `events`.
+pub trait Stage: Send {
+    /// The role, as stores and metrics name it.
+    const ROLE: &'static str;
+
+    /// Applies one record.
+    fn step(&mut self, offset: Offset, record: &[u8], outputs: &mut Outputs);
+
+    /// Blocks that changed since the last call.
+    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)>;
+
+    /// Takes one stored block back.
+    fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error>;
+
+    /// Completes a restore, after the last block.
+    fn restored(&mut self) {}
+}
+
+/// When a stage commits, at the first of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitLimits {
+    /// Records stepped.
+    pub records: u64,
+    /// Outputs waiting.
+    pub outputs: usize,
+    /// Time since the first record.
+    pub age: Duration,
+    /// Bytes per fetch.
+    pub fetch_bytes: usize,
+}
+
+impl Default for CommitLimits {
+    fn default() -> Self {
+        Self { records: 200_000, outputs: 10_000, age: Duration::from_secs(1), fetch_bytes: 1 << 20 }
+    }
+}
+
+/// The ports of a stage.
+#[derive(Clone)]
+pub struct StagePorts {
+    /// Where records come from and outputs go.
+    pub log: Arc<dyn EventLog>,
+    /// Where state is kept.
+    pub store: Arc<dyn StateStore>,
+    /// For the age of a commit only.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What one turn of the loop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Records were stepped.
+    Advanced,
+    /// All records are stepped, committed and published.
+    Idle,
+    /// Another owner took over; the memory was dropped.
+    Fenced,
+}
+
+/// Why a turn failed. The memory was dropped: the next turn loads it anew.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// A port failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Stored state cannot be read.
+    #[error("{role}/{partition}: the stored state cannot be read: {source}")]
+    State {
+        /// The role.
+        role: &'static str,
+        /// The partition.
+        partition: Partition,
+        /// Why.
+        source: postcard::Error,
+    },
+    /// The state belongs to a log that is not this one, or to more of it than there is (G9).
+    #[error(
+        "{role}/{partition}: the state stands at offset {next} of log {stored}, but the log is {found} and ends at {end}: restore the log, or use a new data folder"
+    )]
+    ForeignLog {
+        /// The role.
+        role: &'static str,
+        /// The partition.
+        partition: Partition,
+        /// Offset of the state.
+        next: Offset,
+        /// Log of the state.
+        stored: Uuid,
+        /// Log that is there.
+        found: Uuid,
+        /// Its end.
+        end: Offset,
+    },
+}
+
+/// Runs one stage on one partition.
+pub struct StageRunner<S> {
+    ports: StagePorts,
+    key: StageKey,
+    limits: CommitLimits,
+    make: Box<dyn Fn() -> S + Send>,
+    draw_owner: Box<dyn FnMut() -> Uuid + Send>,
+    owned: Option<Owned<S>>,
+}
+
+struct Owned<S> {
+    stage: S,
+    token: Token,
+    log_id: Uuid,
+    base: Offset,
+    next: Offset,
+    next_seq: u64,
+    outputs: Outputs,
+    since: Option<Millis>,
+}
+
+impl<S: Stage> StageRunner<S> {
+    /// A runner that owns nothing yet. `make` gives an empty stage, `draw_owner` a new random name.
+    pub fn new(
+        ports: StagePorts,
+        partition: Partition,
+        limits: CommitLimits,
+        make: impl Fn() -> S + Send + 'static,
+        draw_owner: impl FnMut() -> Uuid + Send + 'static,
+    ) -> Self {
+        let key = StageKey { role: S::ROLE, partition };
+        Self { ports, key, limits, make: Box::new(make), draw_owner: Box::new(draw_owner), owned: None }
+    }
+
+    /// Where the stage reads.
+    pub fn source(&self) -> StreamPartition {
+        StreamPartition { stream: Stream::Events, partition: self.key.partition }
+    }
+
+    /// First offset not yet stepped, if the stage is owned.
+    pub fn next_offset(&self) -> Option<Offset> {
+        self.owned.as_ref().map(|owned| owned.next)
+    }
+
+    /// The stage in memory, if it is owned.
+    pub fn stage(&self) -> Option<&S> {
+        self.owned.as_ref().map(|owned| &owned.stage)
+    }
+
+    /// One turn of the loop.
+    pub async fn turn(&mut self) -> Result<Turn, StageError> {
+        let mut owned = match self.owned.take() {
+            Some(owned) => owned,
+            None => match self.claim().await? {
+                Some(owned) => owned,
+                None => return Ok(Turn::Fenced),
+            },
+        };
+        let fetched = self.ports.log.read(self.source(), owned.next, self.limits.fetch_bytes).await?;
+        let at_end = fetched.records.is_empty();
+        if !at_end {
+            owned.since.get_or_insert_with(|| self.ports.clock.monotonic());
+        }
+        for (offset, record) in fetched.iter() {
+            owned.outputs.begin(offset);
+            owned.stage.step(offset, record, &mut owned.outputs);
+            owned.next = offset + 1;
+            if owned.next - owned.base >= self.limits.records
+                && self.commit(&mut owned).await? == Outcome::Fenced
+            {
+                return Ok(Turn::Fenced);
+            }
+        }
+        if (at_end || self.is_due(&owned)) && self.commit(&mut owned).await? == Outcome::Fenced {
+            return Ok(Turn::Fenced);
+        }
+        self.owned = Some(owned);
+        Ok(if at_end { Turn::Idle } else { Turn::Advanced })
+    }
+
+    /// Completes when there is something to step.
+    pub async fn wait(&self) -> Result<(), StageError> {
+        let next = self.owned.as_ref().map_or(0, |owned| owned.next);
+        Ok(self.ports.log.arrived(self.source(), next).await?)
+    }
+
+    fn is_due(&self, owned: &Owned<S>) -> bool {
+        owned.outputs.len() >= self.limits.outputs
+            || owned
+                .since
+                .is_some_and(|since| self.ports.clock.monotonic() - since >= self.limits.age.millis())
+    }
+
+    async fn claim(&mut self) -> Result<Option<Owned<S>>, StageError> {
+        let facts = self.ports.log.facts(Stream::Events).await?;
+        let end = facts.ends.get(self.key.partition as usize).copied().unwrap_or(0);
+        let owner = (self.draw_owner)();
+        let (token, stored) = self.ports.store.claim(&self.key, owner).await?;
+        let mut stage = (self.make)();
+        let (mut base, mut next_seq) = (0, 0);
+        if let Some(stored) = stored {
+            self.check_log(&stored, facts.log_id, end)?;
+            for (key, bytes) in &stored.blocks {
+                stage.restore_block(*key, bytes).map_err(|source| StageError::State {
+                    role: self.key.role,
+                    partition: self.key.partition,
+                    source,
+                })?;
+            }
+            (base, next_seq) = (stored.next_offset, stored.next_seq);
+            if self.publish(token, stored.outbox).await? == Outcome::Fenced {
+                return Ok(None);
+            }
+        }
+        stage.restored();
+        let outputs = Outputs::new(self.key.partition);
+        Ok(Some(Owned {
+            stage,
+            token,
+            log_id: facts.log_id,
+            base,
+            next: base,
+            next_seq,
+            outputs,
+            since: None,
+        }))
+    }
+
+    fn check_log(&self, stored: &Stored, found: Uuid, end: Offset) -> Result<(), StageError> {
+        if stored.log_id == found && stored.next_offset <= end {
+            return Ok(());
+        }
+        Err(StageError::ForeignLog {
+            role: self.key.role,
+            partition: self.key.partition,
+            next: stored.next_offset,
+            stored: stored.log_id,
+            found,
+            end,
+        })
+    }
+
+    async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
+        owned.since = None;
+        if owned.next == owned.base {
+            return Ok(Outcome::Stored);
+        }
+        let outbox: Vec<_> = (owned.next_seq..)
+            .zip(owned.outputs.take())
+            .map(|(seq, (stream, record))| OutboxEntry { seq, stream, record })
+            .collect();
+        let next_seq = owned.next_seq + outbox.len() as u64;
+        let commit = Commit {
+            token: owned.token,
+            log_id: owned.log_id,
+            base: owned.base,
+            next: owned.next,
+            blocks: owned.stage.changed_blocks(),
+            outbox: outbox.clone(),
+        };
+        if self.ports.store.commit(&self.key, commit).await? == Outcome::Fenced {
+            return Ok(Outcome::Fenced);
+        }
+        (owned.base, owned.next_seq) = (owned.next, next_seq);
+        self.publish(owned.token, outbox).await
+    }
+
+    async fn publish(&self, token: Token, outbox: Vec<OutboxEntry>) -> Result<Outcome, StageError> {
+        let Some(through) = outbox.last().map(|entry| entry.seq) else { return Ok(Outcome::Stored) };
+        let part = |stream| {
+            let records: Records =
+                outbox.iter().filter(|entry| entry.stream == stream).map(|entry| &entry.record).collect();
+            (StreamPartition { stream, partition: self.key.partition }, records)
+        };
+        let parts = Stream::ALL.into_iter().map(part).filter(|(_, records)| !records.is_empty()).collect();
+        self.ports.log.append(Append { parts, mark: None }).await?;
+        Ok(self.ports.store.trim(&self.key, token, through).await?)
+    }
+}
