@@ -11,7 +11,10 @@ use parking_crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{outputs::Outputs, stage::Stage};
+use super::{
+    outputs::Outputs,
+    stage::{BoxError, Stage},
+};
 use crate::{
     domain::{
         record::{Body, Record},
@@ -164,15 +167,15 @@ impl Stage for Occupancy {
         blocks
     }
 
-    fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
-        if key == TOTALS_BLOCK {
-            (self.totals, self.told) = postcard::from_bytes(bytes)?;
+    fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
+        for (key, bytes) in blocks {
+            if *key == TOTALS_BLOCK {
+                (self.totals, self.told) = postcard::from_bytes(bytes)?;
+            }
+            self.judge.restore_block(*key, bytes)?;
+            self.tracker.restore_block(*key, bytes)?;
         }
-        self.judge.restore_block(key, bytes)?;
-        self.tracker.restore_block(key, bytes)
-    }
-
-    fn restored(&mut self) {
         self.judge.restored();
+        Ok(())
     }
 }

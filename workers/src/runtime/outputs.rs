@@ -46,7 +46,12 @@ impl Outputs {
             body: &'a T,
             origin: Origin,
         }
-        if let Ok(record) = serde_json::to_vec(&Output { body, origin: self.at }) {
+        self.push(stream, &Output { body, origin: self.at });
+    }
+
+    /// Adds one output that carries its origin itself.
+    pub fn push<T: Serialize>(&mut self, stream: Stream, output: &T) {
+        if let Ok(record) = serde_json::to_vec(output) {
             self.entries.push((stream, Bytes::from(record)));
             self.at.ordinal += 1;
         }

@@ -17,6 +17,9 @@ use crate::ports::{
     state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
 };
 
+/// Why stored blocks could not be taken back.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A pure step over the records of one partition of `events`.
 pub trait Stage: Send {
     /// The role, as stores and metrics name it.
@@ -28,11 +31,8 @@ pub trait Stage: Send {
     /// Blocks that changed since the last call.
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)>;
 
-    /// Takes one stored block back.
-    fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error>;
-
-    /// Completes a restore, after the last block.
-    fn restored(&mut self) {}
+    /// Takes all stored blocks back; called once, on a new stage.
+    fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError>;
 }
 
 /// When a stage commits, at the first of these.
@@ -90,7 +90,7 @@ pub enum StageError {
         /// The partition.
         partition: Partition,
         /// Why.
-        source: postcard::Error,
+        source: BoxError,
     },
     /// The state belongs to a log that is not this one, or to more of it than there is (G9).
     #[error(
@@ -214,19 +214,16 @@ impl<S: Stage> StageRunner<S> {
         let (mut base, mut next_seq) = (0, 0);
         if let Some(stored) = stored {
             self.check_log(&stored, facts.log_id, end)?;
-            for (key, bytes) in &stored.blocks {
-                stage.restore_block(*key, bytes).map_err(|source| StageError::State {
-                    role: self.key.role,
-                    partition: self.key.partition,
-                    source,
-                })?;
-            }
+            stage.restore(&stored.blocks).map_err(|source| StageError::State {
+                role: self.key.role,
+                partition: self.key.partition,
+                source,
+            })?;
             (base, next_seq) = (stored.next_offset, stored.next_seq);
             if self.publish(token, stored.outbox).await? == Outcome::Fenced {
                 return Ok(None);
             }
         }
-        stage.restored();
         let outputs = Outputs::new(self.key.partition);
         Ok(Some(Owned {
             stage,

@@ -1,0 +1,188 @@
+//! What the files given to `parking up` ask for: one pipeline with its rules, jobs and inventory.
+//!
+//! The only reader of manifests on a laptop. Invariant: what it returns is complete and consistent;
+//! everything that is wrong is told at once, each problem with file, line and field.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_crds::{
+    alert_rule::AlertRule,
+    inventory::Inventory,
+    manifest::{self, Document, Manifest},
+    pipeline::ParkingPipeline,
+    stats_job::StatsJob,
+};
+
+/// The annotation that names what `parking up` replays: `format:path`.
+pub const REPLAY_ANNOTATION: &str = "parking.tinyx.io/replay";
+
+/// One pipeline, ready to run.
+#[derive(Debug)]
+pub struct Deployment {
+    /// The pipeline.
+    pub pipeline: ParkingPipeline,
+    /// Its rules.
+    pub rules: Vec<AlertRule>,
+    /// Its statistics jobs.
+    pub jobs: Vec<StatsJob>,
+    /// Its inventory.
+    pub inventory: Arc<Inventory>,
+    /// What is replayed into it: format and file.
+    pub replay: Option<(String, PathBuf)>,
+}
+
+/// Why files are no deployment.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// A path cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The files hold no pipeline.
+    #[error("{paths}: no ParkingPipeline in these files; add one, or name its folder with -f")]
+    NoPipeline {
+        /// As given.
+        paths: String,
+    },
+    /// The objects do not fit together; one line for each problem.
+    #[error("{}", .0.join("\n"))]
+    Problems(Vec<String>),
+}
+
+struct Placed {
+    path: PathBuf,
+    document: Document,
+}
+
+impl Placed {
+    fn problem(&self, field: &str, message: impl Into<String>) -> String {
+        format!("{}: {}", self.path.display(), self.document.problem(field, message))
+    }
+}
+
+/// Reads every YAML file of the paths (folders: all `.yaml` and `.yml` in them, sorted).
+pub fn load(paths: &[PathBuf]) -> Result<Deployment, DeploymentError> {
+    let (mut placed, mut problems) = (Vec::new(), Vec::new());
+    for path in files(paths)? {
+        let unreadable = |source| DeploymentError::Unreadable { path: path.clone(), source };
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        match manifest::parse(&text) {
+            Ok(documents) => {
+                placed.extend(documents.into_iter().map(|document| Placed { path: path.clone(), document }));
+            }
+            Err(found) => {
+                problems.extend(found.0.iter().map(|problem| format!("{}: {problem}", path.display())));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(DeploymentError::Problems(problems));
+    }
+    assemble(paths, &placed)
+}
+
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DeploymentError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let unreadable = |source| DeploymentError::Unreadable { path: path.clone(), source };
+        if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let mut found: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(is_yaml).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, DeploymentError> {
+    let mut problems = Vec::new();
+    let pipelines = placed.iter().filter_map(|one| match &one.document.manifest {
+        Manifest::Pipeline(pipeline) => Some((one, pipeline)),
+        _ => None,
+    });
+    let mut pipelines = pipelines.collect::<Vec<_>>().into_iter();
+    let Some((home, pipeline)) = pipelines.next() else {
+        let paths = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(DeploymentError::NoPipeline { paths });
+    };
+    for (other, second) in pipelines {
+        let message = match second.metadata.name == pipeline.metadata.name {
+            true => format!("a pipeline of this name stands already in {}", home.path.display()),
+            false => "one process runs one pipeline: give each its own `parking up`".to_owned(),
+        };
+        problems.push(other.problem("metadata.name", message));
+    }
+    let name = pipeline.metadata.name.clone().unwrap_or_default();
+    let (mut rules, mut jobs) = (Vec::new(), Vec::new());
+    for one in placed {
+        let (reference, what) = match &one.document.manifest {
+            Manifest::Rule(rule) => (rule.spec.pipeline_ref.name.as_str(), "the rule"),
+            Manifest::StatsJob(job) => (job.spec.pipeline_ref.name.as_str(), "the job"),
+            _ => continue,
+        };
+        if reference != name {
+            let message = format!("{what} names the pipeline `{reference}`, but there is only `{name}`");
+            problems.push(one.problem("spec.pipelineRef.name", message));
+            continue;
+        }
+        match &one.document.manifest {
+            Manifest::Rule(rule) => rules.push(rule.as_ref().clone()),
+            Manifest::StatsJob(job) => jobs.push(job.as_ref().clone()),
+            _ => {}
+        }
+    }
+    let inventory = inventory(home, pipeline, placed).map_err(|problem| problems.push(problem)).ok();
+    let replay = replay(home, pipeline).map_err(|problem| problems.push(problem)).ok();
+    match (inventory, replay) {
+        (Some(inventory), Some(replay)) if problems.is_empty() => {
+            let inventory = Arc::new(inventory);
+            Ok(Deployment { pipeline: pipeline.as_ref().clone(), rules, jobs, inventory, replay })
+        }
+        _ => Err(DeploymentError::Problems(problems)),
+    }
+}
+
+fn inventory(home: &Placed, pipeline: &ParkingPipeline, placed: &[Placed]) -> Result<Inventory, String> {
+    let Some(reference) = &pipeline.spec.inventory.config_map_ref else {
+        let message = "an embedded pipeline needs configMapRef: put the inventory into a ConfigMap beside it";
+        return Err(home.problem("spec.inventory", message));
+    };
+    let wanted = reference.name.as_str();
+    let found = placed.iter().find_map(|one| match &one.document.manifest {
+        Manifest::ConfigMap(map) if map.metadata.name.as_deref() == Some(wanted) => Some((one, map)),
+        _ => None,
+    });
+    let Some((one, map)) = found else {
+        let message = format!("no ConfigMap `{wanted}` in these files");
+        return Err(home.problem("spec.inventory.configMapRef.name", message));
+    };
+    let Some(text) = map.data.as_ref().and_then(|data| data.get("inventory.yaml")) else {
+        return Err(one.problem("data", "the key `inventory.yaml` is missing"));
+    };
+    Inventory::parse(text).map_err(|error| one.problem("data.inventory.yaml", error.to_string()))
+}
+
+fn replay(home: &Placed, pipeline: &ParkingPipeline) -> Result<Option<(String, PathBuf)>, String> {
+    let annotations = pipeline.metadata.annotations.as_ref();
+    let Some(text) = annotations.and_then(|annotations| annotations.get(REPLAY_ANNOTATION)) else {
+        return Ok(None);
+    };
+    let Some((format, path)) = text.split_once(':') else {
+        let message = format!("`{text}` must be FORMAT:PATH, for example birmingham:readings.csv");
+        return Err(home.problem("metadata.annotations", message));
+    };
+    let folder = home.path.parent().unwrap_or(Path::new("."));
+    Ok(Some((format.to_owned(), folder.join(path))))
+}
