@@ -1,0 +1,227 @@
+//! One database per data folder: opening it, its keyspaces, and what its errors mean to callers.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::{
+    batch,
+    event_log::EmbeddedEventLog,
+    folder::{HeldFolder, OpenError},
+    keys,
+    object_store::FolderObjectStore,
+    state_store::EmbeddedStateStore,
+    writer::{self, Work},
+};
+use crate::ports::{
+    ErrorKind, PortError,
+    event_log::{Offset, Partition, Stream, StreamPartition},
+};
+
+/// Journals are replayed at a start, so their size bounds its time.
+const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// What waits for the writer before callers wait too.
+const QUEUE: usize = 64;
+
+/// Tables of the database.
+#[derive(Clone)]
+pub(super) struct Tables {
+    pub(super) database: Database,
+    pub(super) records: Keyspace,
+    pub(super) blocks: Keyspace,
+    pub(super) outbox: Keyspace,
+    pub(super) meta: Keyspace,
+}
+
+/// Ends of all partitions, as far as they are durable.
+#[derive(Debug)]
+pub(super) struct Ends {
+    partitions: Partition,
+    by_partition: Vec<watch::Sender<Offset>>,
+}
+
+impl Ends {
+    pub(super) fn of(&self, at: StreamPartition) -> Option<&watch::Sender<Offset>> {
+        let position = usize::from(keys::stream_number(at.stream)) * self.partitions as usize;
+        let fits = at.partition < self.partitions;
+        fits.then(|| self.by_partition.get(position + at.partition as usize)).flatten()
+    }
+
+    pub(super) fn partitions(&self) -> Partition {
+        self.partitions
+    }
+}
+
+/// What all adapters of one data folder share. The order of fields is the order of closing.
+pub(super) struct Shared {
+    work: Option<mpsc::Sender<Work>>,
+    writer: Option<JoinHandle<()>>,
+    pub(super) tables: Tables,
+    pub(super) ends: Arc<Ends>,
+    pub(super) log_id: Uuid,
+    _folder: HeldFolder,
+}
+
+impl Shared {
+    /// Hands work to the writer; `false` if it has stopped.
+    pub(super) async fn send(&self, work: Work) -> bool {
+        match &self.work {
+            Some(queue) => queue.send(work).await.is_ok(),
+            None => false,
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has already failed every caller.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// An open data folder. The folder stays held until it and every adapter of it are dropped.
+pub struct DataFolder {
+    path: PathBuf,
+    shared: Arc<Shared>,
+}
+
+impl DataFolder {
+    /// The pipeline's log.
+    pub fn event_log(&self) -> EmbeddedEventLog {
+        EmbeddedEventLog::new(Arc::clone(&self.shared))
+    }
+
+    /// The stages' state.
+    pub fn state_store(&self) -> EmbeddedStateStore {
+        EmbeddedStateStore::new(Arc::clone(&self.shared))
+    }
+
+    /// Snapshots and other objects.
+    pub fn object_store(&self) -> FolderObjectStore {
+        FolderObjectStore::new(self.path.join("objects"))
+    }
+
+    /// Where the lake's tables stand.
+    pub fn lake_path(&self) -> PathBuf {
+        self.path.join("lake")
+    }
+}
+
+/// Opens the data folder of a pipeline, or makes it.
+pub fn open(data_dir: &Path, pipeline: &str, partitions: Partition) -> Result<DataFolder, OpenError> {
+    let mut folder = HeldFolder::take(data_dir, pipeline, partitions)?;
+    let failed = |error: fjall::Error| open_error(data_dir, error);
+    let io_failed = |source| OpenError::Io { folder: data_dir.to_owned(), source };
+    let path = data_dir.join("database");
+    if folder.is_new() && path.try_exists().map_err(io_failed)? {
+        fs::remove_dir_all(&path).map_err(io_failed)?;
+    }
+    let tables = open_tables(&path).map_err(failed)?;
+    let log_id = if folder.is_new() {
+        let log_id = make_log_id(&tables).map_err(failed)?;
+        folder.finish().map_err(io_failed)?;
+        log_id
+    } else {
+        let stored = tables.meta.get(keys::LOG_ID).map_err(failed)?;
+        stored.and_then(|id| Uuid::from_slice(&id).ok()).ok_or_else(|| damaged(data_dir, "the log has no identity"))?
+    };
+    let ends = Arc::new(find_ends(data_dir, &tables, partitions)?);
+    let (work, queue) = mpsc::channel(QUEUE);
+    let writer = writer::start(tables.clone(), Arc::clone(&ends), queue).map_err(io_failed)?;
+    let shared = Shared { work: Some(work), writer: Some(writer), tables, ends, log_id, _folder: folder };
+    Ok(DataFolder { path: data_dir.to_owned(), shared: Arc::new(shared) })
+}
+
+fn open_tables(path: &Path) -> fjall::Result<Tables> {
+    let database = Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES)
+        .journal_compression(CompressionType::None)
+        .manual_journal_persist(true)
+        .open()?;
+    let apart = KvSeparationOptions::default().compression(CompressionType::None);
+    let small = KeyspaceCreateOptions::default;
+    Ok(Tables {
+        records: database.keyspace("records", || small().with_kv_separation(Some(apart)))?,
+        blocks: database.keyspace("blocks", small)?,
+        outbox: database.keyspace("outbox", small)?,
+        meta: database.keyspace("meta", small)?,
+        database,
+    })
+}
+
+fn make_log_id(tables: &Tables) -> fjall::Result<Uuid> {
+    let log_id = Uuid::new_v4();
+    tables.meta.insert(keys::LOG_ID, log_id.as_bytes())?;
+    tables.database.persist(PersistMode::SyncAll)?;
+    Ok(log_id)
+}
+
+fn find_ends(folder: &Path, tables: &Tables, partitions: Partition) -> Result<Ends, OpenError> {
+    let mut by_partition = Vec::with_capacity(Stream::ALL.len() * partitions as usize);
+    for stream in Stream::ALL {
+        for partition in 0..partitions {
+            let at = StreamPartition { stream, partition };
+            by_partition.push(watch::Sender::new(find_end(folder, tables, at)?));
+        }
+    }
+    Ok(Ends { partitions, by_partition })
+}
+
+fn find_end(folder: &Path, tables: &Tables, at: StreamPartition) -> Result<Offset, OpenError> {
+    let Some(last) = tables.records.prefix(keys::partition(at)).next_back() else { return Ok(0) };
+    let (key, value) = last.into_inner().map_err(|error| open_error(folder, error))?;
+    let end = keys::first_offset(&key).zip(batch::decode(value)).map(|(first, batch)| first + batch.len() as u64);
+    end.ok_or_else(|| {
+        let at = format!("partition {} of stream {}", at.partition, at.stream.as_str());
+        damaged(folder, &format!("the last batch of {at} is not what was written"))
+    })
+}
+
+fn damaged(folder: &Path, reason: &str) -> OpenError {
+    OpenError::Damaged { folder: folder.to_owned(), reason: reason.to_owned() }
+}
+
+fn open_error(folder: &Path, error: fjall::Error) -> OpenError {
+    let folder = folder.to_owned();
+    match error {
+        fjall::Error::Locked => OpenError::InUse(folder),
+        fjall::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => OpenError::Io { folder, source },
+        other => OpenError::Damaged { folder, reason: other.to_string() },
+    }
+}
+
+/// What a failure of the database means to a caller.
+pub(super) fn error_kind(error: &fjall::Error) -> ErrorKind {
+    match error {
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                ErrorKind::Full
+            }
+            _ => ErrorKind::Closed,
+        },
+        fjall::Error::Poisoned | fjall::Error::Locked | fjall::Error::KeyspaceDeleted => ErrorKind::Closed,
+        _ => ErrorKind::Corrupt,
+    }
+}
+
+/// A failed read.
+pub(super) fn read_error(attempt: &str, error: fjall::Error) -> PortError {
+    PortError::caused(error_kind(&error), attempt, error)
+}
+
+/// The answer where the writer is gone.
+pub(super) fn closed(attempt: &str) -> PortError {
+    PortError::caused(ErrorKind::Closed, attempt, "the data folder's writer has stopped")
+}
