@@ -37,7 +37,7 @@ impl Decimal {
     }
 
     /// The value in units of 10⁻⁹.
-    fn nanos(self) -> i128 {
+    pub fn nanos(self) -> i128 {
         i128::from(self.mantissa) * 10_i128.pow(u32::from(9 - self.fraction_digits))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not name an I/O crate, a clock, a thread or a task; a test keeps it so.
 
+pub mod alert;
 pub mod id_memory;
 pub mod observation;
 pub mod record;

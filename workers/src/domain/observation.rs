@@ -7,6 +7,7 @@
 //! partition; the view is the zone *after* the record.
 
 use parking_crds::event::{Millis, SourceType};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// One accepted record, as the stages see it.
@@ -53,7 +54,7 @@ pub struct ZoneFact<'a> {
 }
 
 /// How a zone stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneView {
     /// Vehicles, never cut to the capacity.
     pub occupied: u32,

@@ -1,0 +1,247 @@
+//! The alert engine of one partition: observations in, alert records out.
+//!
+//! Must not do I/O or read clocks: time is the watermark and the event time of the observation.
+//!
+//! Order within one record: alerts of changed rules resolve; timers that the watermark reached fire,
+//! by (deadline, zone, rule, subject); then the record is applied. Invariants:
+//! - A late record changes what the engine knows (stays, devices, the view) and raises or resolves
+//!   nothing; the next record on time and timers see what it changed.
+//! - The end of the input does nothing at all.
+//! - A restored engine goes on as if it had never stopped.
+//! - A record that changes no instance allocates nothing.
+
+mod blocks;
+mod condition;
+mod device;
+mod drive;
+mod id;
+mod instance;
+mod record;
+mod rule;
+mod stay;
+mod timer;
+mod wake;
+mod zone;
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use parking_crds::{
+    alert_rule::NoData,
+    event::Millis,
+    inventory::{self, Inventory},
+};
+use uuid::Uuid;
+
+pub use blocks::RestoreError;
+pub use record::{AlertRecord, AlertStatus, Origin, RecordType, ResolvedReason};
+pub use rule::{Rule, RuleError, RuleSet};
+
+use self::{
+    blocks::Changeover,
+    condition::{Condition, Truth},
+    drive::Step,
+    instance::{Input, Meaning, State},
+    timer::Timers,
+    zone::{InstanceId, Stay, ZoneMemory, ZonePlan},
+};
+use super::observation::{Observed, SessionChange, Subject, ZoneFact};
+use crate::ports::state_store::BlockKey;
+
+/// What the engine needs to know of its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Part of every fingerprint.
+    pub tenant: String,
+    /// The partition of the input, and of the output.
+    pub partition: u32,
+}
+
+/// Alerts by state, over all instances of the partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstanceCounts {
+    /// The condition holds, but not for long enough.
+    pub pending: u32,
+    /// Raised.
+    pub firing: u32,
+    /// Raised, the condition ceased.
+    pub recovering: u32,
+    /// Raised for missing data.
+    pub no_data: u32,
+}
+
+/// Which timer of an instance. The order decides between timers of one instance and deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum TimerKind {
+    Lifecycle,
+    Watch,
+    Stale,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct TimerKey {
+    zone: u32,
+    id: InstanceId,
+    kind: TimerKind,
+}
+
+/// The engine of one partition.
+#[derive(Clone, Debug)]
+pub struct AlertState {
+    rules: Arc<RuleSet>,
+    inventory: Arc<Inventory>,
+    settings: Settings,
+    plans: Vec<ZonePlan>,
+    /// As `plans`, and one more for the rules themselves.
+    zones: Vec<ZoneMemory>,
+    by_id: HashMap<Uuid, u32, FixedState>,
+    timers: Timers<TimerKey>,
+    /// Raised instances of each rule.
+    raised: Vec<u32>,
+    /// What the next record must do because rules changed.
+    changeover: Option<Changeover>,
+    /// Zones whose blocks changed.
+    dirty: Vec<u32>,
+    /// Blocks to remove.
+    gone: Vec<BlockKey>,
+}
+
+impl AlertState {
+    /// An engine that has seen nothing.
+    pub fn new(rules: Arc<RuleSet>, inventory: Arc<Inventory>, settings: Settings) -> Self {
+        let plans = ZonePlan::all(&inventory, &rules);
+        let by_id = plans.iter().zip(0_u32..).map(|(plan, index)| (plan.id, index)).collect();
+        let zones = vec![ZoneMemory::default(); plans.len() + 1];
+        let raised = vec![0; rules.rules().len()];
+        Self {
+            rules,
+            inventory,
+            settings,
+            plans,
+            zones,
+            by_id,
+            timers: Timers::default(),
+            raised,
+            changeover: None,
+            dirty: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// The rules that judge.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Judges one accepted record; what must be told is appended to `out`.
+    pub fn step(&mut self, input: &Observed<'_>, out: &mut Vec<AlertRecord>) {
+        if matches!(input.subject, Subject::InputEnded) {
+            return;
+        }
+        let mut step = Step::new(input, self.settings.partition, out);
+        if let Some(changeover) = self.changeover.take() {
+            self.change_over(changeover, &mut step);
+        }
+        while let Some((deadline, key)) = self.timers.take_due(input.watermark) {
+            self.fire(key, deadline, &mut step);
+        }
+        if let Subject::Zone(fact) = &input.subject
+            && let Some(&zone) = self.by_id.get(&fact.zone)
+        {
+            self.apply(zone, fact, &mut step);
+        }
+    }
+
+    /// How many instances stand where.
+    pub fn counts(&self) -> InstanceCounts {
+        let mut counts = InstanceCounts::default();
+        for instance in self.zones.iter().flat_map(|zone| zone.instances.values()) {
+            match instance.state {
+                State::Pending { .. } => counts.pending += 1,
+                State::Firing { no_data: true, .. } => counts.no_data += 1,
+                State::Firing { .. } => counts.firing += 1,
+                State::Recovering { .. } => counts.recovering += 1,
+                State::Inactive | State::Resolved { .. } => {}
+            }
+        }
+        counts
+    }
+
+    fn apply(&mut self, zone: u32, fact: &ZoneFact<'_>, step: &mut Step<'_>) {
+        let Some(memory) = self.zones.get_mut(zone as usize) else { return };
+        if !step.late {
+            memory.now = memory.now.max(step.event_time);
+        }
+        let (now, stale_before) = (memory.now, memory.view.stale_at);
+        memory.view = fact.view;
+        let enrolled = std::mem::replace(&mut memory.enrolled, true);
+        if !enrolled {
+            self.enroll(zone, step);
+        }
+        if self.plans.get(zone as usize).is_some_and(|plan| plan.watches_staleness) {
+            self.timers.rearm(stale_key(zone), stale_before, fact.view.stale_at);
+        }
+        self.mark(zone);
+        for change in fact.sessions {
+            match *change {
+                SessionChange::Started { session, space, device, start } => {
+                    let stay = Stay { start, space, device, cause: step.cause() };
+                    self.begin_stay(zone, session, stay);
+                }
+                SessionChange::Ended { session } => self.end_stay(zone, session, step),
+            }
+        }
+        if let Some(signal) = fact.device {
+            self.hear(zone, signal, step);
+        }
+        if step.late {
+            return;
+        }
+        self.judge_view(zone, now, step);
+        if self.zones.get(zone as usize).is_some_and(|memory| memory.unsettled) {
+            self.settle(zone, now, step);
+        }
+    }
+
+    /// Judges every threshold on the zone's view.
+    fn judge_view(&mut self, zone: u32, now: Millis, step: &mut Step<'_>) {
+        let rules = Arc::clone(&self.rules);
+        for slot in 0.. {
+            let Some(plan) = self.plans.get(zone as usize) else { return };
+            let Some(&index) = plan.thresholds.get(slot) else { return };
+            let id = InstanceId { rule: index, subject: Uuid::nil() };
+            let (Some(rule), Some(memory)) = (rules.get(index), self.zones.get(zone as usize)) else {
+                return;
+            };
+            let Condition::Threshold(threshold) = &rule.condition else { continue };
+            let state = memory.instances.get(&id).map_or(State::Inactive, |instance| instance.state);
+            let truth = if rule.applies_at(now, &plan.time_zone) {
+                threshold.judge(memory.view, state.is_latched())
+            } else {
+                Truth::False
+            };
+            let input = match (truth, rule.no_data) {
+                (Truth::True, _) => Input::True(now),
+                (Truth::False, _) | (Truth::Unknown, NoData::Ok) => Input::False(now),
+                (Truth::Unknown, NoData::KeepState) => Input::Unknown { at: now, means: Meaning::Keep },
+                (Truth::Unknown, NoData::Alerting) => Input::Unknown { at: now, means: Meaning::Alert },
+            };
+            self.drive(zone, id, input, step);
+        }
+    }
+
+    /// The zone as the inventory had it at a time, else as it has it now.
+    fn place(&self, zone: Uuid, time: Millis) -> Option<&inventory::Zone> {
+        let newest_first = self.inventory.revisions().iter().rev();
+        self.inventory.at(time).zone(zone).or_else(|| newest_first.filter_map(|one| one.zone(zone)).next())
+    }
+}
+
+fn watch_key(zone: u32, id: InstanceId) -> TimerKey {
+    TimerKey { zone, id, kind: TimerKind::Watch }
+}
+
+fn stale_key(zone: u32) -> TimerKey {
+    TimerKey { zone, id: InstanceId { rule: u32::MAX, subject: Uuid::nil() }, kind: TimerKind::Stale }
+}
