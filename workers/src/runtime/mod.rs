@@ -1,5 +1,6 @@
 //! How the roles run: the loops that move records from port to port.
 
+pub mod alert;
 pub mod occupancy;
 pub mod outputs;
 pub mod stage;

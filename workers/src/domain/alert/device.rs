@@ -64,8 +64,10 @@ impl AlertState {
             }
         }
         let source_type = device.source_type;
-        for &rule in absences.iter().filter(|rule| self.watches(**rule, source_type)) {
-            self.reconsider(zone, InstanceId { rule, subject: signal.id }, step);
+        for &rule in absences.iter() {
+            if self.watches(rule, source_type) {
+                self.reconsider(zone, InstanceId { rule, subject: signal.id }, step);
+            }
         }
     }
 

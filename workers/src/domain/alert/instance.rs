@@ -133,11 +133,6 @@ impl State {
         matches!(self, Self::Firing { .. } | Self::Recovering { .. })
     }
 
-    /// Whether telling `input` would raise a new alert.
-    pub(super) fn would_raise(self, input: Input, pace: Pace) -> bool {
-        matches!(self.next(input, pace).1, Some(Emit::Raised { .. }))
-    }
-
     /// The table of the alert lifecycle.
     pub(super) fn next(self, input: Input, pace: Pace) -> (Self, Option<Emit>) {
         match (self, input) {

@@ -100,9 +100,7 @@ impl AlertState {
         self.timers.arm(stay.start.saturating_add(allowance.close_after), watch_key(zone, id));
         let rules = Arc::clone(&self.rules);
         let plan = self.plans.get(zone as usize);
-        if plan
-            .zip(rules.get(id.rule))
-            .is_some_and(|(plan, rule)| rule.applies_at(deadline, plan.time_zone()))
+        if plan.zip(rules.get(id.rule)).is_some_and(|(plan, rule)| rule.applies_at(deadline, &plan.time_zone))
         {
             self.drive_for(zone, id, Input::True(deadline), stay.cause, step);
         }
