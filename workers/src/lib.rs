@@ -1,6 +1,7 @@
 //! The roles of a parking pipeline.
 
 pub mod adapters;
+pub mod command;
 pub mod domain;
 pub mod ports;
 pub mod runtime;

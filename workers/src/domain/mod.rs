@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod id_memory;
 pub mod observation;
+pub mod partitioner;
 pub mod record;
 pub mod sequence_window;
 pub mod track;
