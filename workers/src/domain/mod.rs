@@ -3,10 +3,12 @@
 //! Must not name an I/O crate, a clock, a thread or a task; a test keeps it so.
 
 pub mod alert;
+pub mod calendar;
 pub mod id_memory;
 pub mod observation;
 pub mod partitioner;
 pub mod record;
 pub mod sequence_window;
+pub mod stats;
 pub mod track;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! How the roles run: the loops that move records from port to port.
 
 pub mod alert;
+pub mod archive;
 pub mod occupancy;
 pub mod outputs;
 pub mod stage;

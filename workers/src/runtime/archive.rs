@@ -1,0 +1,302 @@
+//! The archive: moves every accepted event and every output of the stages into the lake, once (G4).
+//!
+//! The lake's own positions say where to go on; nothing else is trusted. For each table: read from
+//! the position + 1, judge, gather rows, cut, put files, commit on the very snapshot that was checked.
+//! The memory that tells duplicates stands in the object store under the last offset that it covers,
+//! written before the commit; the version that the lake has committed selects it after a restart.
+//!
+//! Must not trust an answer: an error of a commit may mean success, so the positions decide what
+//! happened. Any await may be the last one: dropped there, a new archive does the same work again.
+
+mod batch;
+mod commit;
+mod encoder;
+mod inventory_rows;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
+
+pub use self::{
+    batch::WATERMARK,
+    encoder::{EncodeError, Encoder, NdjsonEncoder, Row, RowOrigin},
+};
+use self::batch::Batch;
+use crate::{
+    domain::verdict::EventLimits,
+    ports::{
+        PortError,
+        clock::Clock,
+        event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
+        lake::{Lake, Position, Table, TableSnapshot},
+        object_store::ObjectStore,
+    },
+};
+
+/// When a batch is committed: at the first that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollAfter {
+    /// Rows of a partition.
+    pub rows: u64,
+    /// Bytes of a partition's rows.
+    pub bytes: u64,
+    /// Age of the oldest record read; `None` where results must not depend on the pace of a run.
+    pub age: Option<Duration>,
+}
+
+impl Default for RollAfter {
+    fn default() -> Self {
+        Self { rows: 1_000_000, bytes: 64 * 1024 * 1024, age: Some(Duration::from_secs(60)) }
+    }
+}
+
+/// What an archive works on.
+#[derive(Clone, Debug)]
+pub struct ArchiveSettings {
+    /// Its share of the partitions.
+    pub partitions: Vec<Partition>,
+    /// Limits of a batch.
+    pub roll_after: RollAfter,
+    /// Limits of a verdict: the ones of every stage of the pipeline.
+    pub limits: EventLimits,
+    /// The inventory; its revisions are archived by the owner of partition 0.
+    pub inventory: Arc<Inventory>,
+    /// Spreads the pauses between attempts of owners.
+    pub jitter: u64,
+}
+
+/// The ports of an archive.
+#[derive(Clone)]
+pub struct ArchivePorts {
+    /// What it reads.
+    pub log: Arc<dyn EventLog>,
+    /// What it writes.
+    pub lake: Arc<dyn Lake>,
+    /// Where its memory stands.
+    pub objects: Arc<dyn ObjectStore>,
+    /// For ages and pauses.
+    pub clock: Arc<dyn Clock>,
+    /// The format of files.
+    pub encoder: Arc<dyn Encoder>,
+}
+
+/// Whether a step may leave rows uncommitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Commit what reached a limit.
+    AtLimits,
+    /// Commit all that was read: the streams are complete, or the process ends.
+    Now,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Records read.
+    pub read: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// Tables whose state was dropped because another owner moved their positions.
+    pub lost: u64,
+}
+
+impl Progress {
+    /// Nothing to read, nothing to commit.
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why the archive cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A port failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Rows cannot be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The lake is at a position whose memory is not in the object store.
+    #[error("the object {key}, which belongs to the lake's position, is missing or cannot be read")]
+    Memory {
+        /// Its key.
+        key: String,
+    },
+    /// The lake holds more than the log ever had: it belongs to another log.
+    #[error("table {table}, partition {partition}: the lake is at offset {lake}, the log ends at {log}")]
+    AheadOfLog {
+        /// Name of the table.
+        table: &'static str,
+        /// The partition.
+        partition: Partition,
+        /// Last offset in the lake.
+        lake: Offset,
+        /// End of the log.
+        log: Offset,
+    },
+    /// A stage's output stream holds something else.
+    #[error("table {table}, partition {partition}, offset {offset}: not a stage's output: {reason}")]
+    NoOutput {
+        /// Name of the table.
+        table: &'static str,
+        /// The partition.
+        partition: Partition,
+        /// The record.
+        offset: Offset,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// About how much one read asks for.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// The streams and their tables.
+const STREAMS: [(Stream, Table); 4] = [
+    (Stream::Events, Table::Events),
+    (Stream::Sessions, Table::Sessions),
+    (Stream::Alerts, Table::Alerts),
+    (Stream::DeadLetters, Table::DeadLetters),
+];
+
+/// One owner's archive.
+pub struct Archive {
+    ports: ArchivePorts,
+    settings: ArchiveSettings,
+    loaded: BTreeMap<Table, Loaded>,
+    inventory_done: bool,
+}
+
+/// A table and the batches on top of its snapshot.
+struct Loaded {
+    base: TableSnapshot,
+    batches: Vec<Batch>,
+}
+
+impl Archive {
+    /// An archive that will load everything from the lake.
+    pub fn new(ports: ArchivePorts, settings: ArchiveSettings) -> Self {
+        Self { ports, settings, loaded: BTreeMap::new(), inventory_done: false }
+    }
+
+    /// One round over all tables: reads what is there up to the limits, commits what is due.
+    /// After an error the archive may go on or be dropped; neither loses nor doubles a row.
+    pub async fn run_once(&mut self, flush: Flush) -> Result<Progress, ArchiveError> {
+        let mut progress = Progress::default();
+        self.archive_inventory(&mut progress).await?;
+        for (stream, table) in STREAMS {
+            self.step(stream, table, flush, &mut progress).await?;
+        }
+        Ok(progress)
+    }
+
+    /// Runs rounds until nothing is left to read or to commit.
+    pub async fn run_until_idle(&mut self, flush: Flush) -> Result<Progress, ArchiveError> {
+        let mut total = Progress::default();
+        loop {
+            let round = self.run_once(flush).await?;
+            if round.is_idle() {
+                return Ok(total);
+            }
+            total.read += round.read;
+            total.commits += round.commits;
+            total.lost += round.lost;
+        }
+    }
+
+    async fn step(
+        &mut self,
+        stream: Stream,
+        table: Table,
+        flush: Flush,
+        progress: &mut Progress,
+    ) -> Result<(), ArchiveError> {
+        if !self.loaded.contains_key(&table) {
+            let loaded = self.load(stream, table).await?;
+            self.loaded.insert(table, loaded);
+        }
+        let Some(loaded) = self.loaded.get_mut(&table) else { return Ok(()) };
+        let roll = self.settings.roll_after;
+        for batch in &mut loaded.batches {
+            if batch.is_full(&roll) {
+                continue;
+            }
+            let at = StreamPartition { stream, partition: batch.partition() };
+            let fetched = self.ports.log.read(at, batch.next(), READ_BYTES).await?;
+            progress.read += batch.absorb(&fetched, &roll, self.ports.clock.monotonic())?;
+        }
+        let now = self.ports.clock.monotonic();
+        let due: Vec<Partition> = loaded
+            .batches
+            .iter()
+            .filter(|batch| is_due(batch, &roll, flush, now))
+            .map(Batch::partition)
+            .collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.commit_batches(table, &due, progress).await
+    }
+
+    async fn load(&self, stream: Stream, table: Table) -> Result<Loaded, ArchiveError> {
+        let mut base = self.ports.lake.snapshot(table).await?;
+        loop {
+            match self.load_at(stream, table, &base).await {
+                Err(ArchiveError::Memory { key }) => {
+                    // Another owner may have moved on and removed the memory of this snapshot.
+                    let newer = self.ports.lake.snapshot(table).await?;
+                    if newer.positions == base.positions {
+                        return Err(ArchiveError::Memory { key });
+                    }
+                    base = newer;
+                }
+                Err(error) => return Err(error),
+                Ok(batches) => return Ok(Loaded { base, batches }),
+            }
+        }
+    }
+
+    async fn load_at(
+        &self,
+        stream: Stream,
+        table: Table,
+        base: &TableSnapshot,
+    ) -> Result<Vec<Batch>, ArchiveError> {
+        let ends = self.ports.log.facts(stream).await?.ends;
+        let mut batches = Vec::with_capacity(self.settings.partitions.len());
+        for &partition in &self.settings.partitions {
+            let position = base.positions.get(&partition).copied();
+            let end = ends.get(partition as usize).copied().unwrap_or_default();
+            let (limits, inventory) = (self.settings.limits, &self.settings.inventory);
+            let mut batch = Batch::new(table, partition, position, limits, inventory);
+            if let Some(Position { last_offset, .. }) = position {
+                if last_offset >= end {
+                    let table = table.as_str();
+                    return Err(ArchiveError::AheadOfLog { table, partition, lake: last_offset, log: end });
+                }
+                self.restore(table, &mut batch, last_offset).await?;
+            }
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    async fn restore(&self, table: Table, batch: &mut Batch, at: Offset) -> Result<(), ArchiveError> {
+        let key = commit::memory_key(table, batch.partition(), at);
+        let memory = self.ports.objects.get(&key).await?;
+        let restored = memory.is_some_and(|memory| batch.restore(&memory).is_ok());
+        if !restored {
+            return Err(ArchiveError::Memory { key });
+        }
+        self.remove_older_memories(table, batch.partition(), at).await;
+        Ok(())
+    }
+}
+
+fn is_due(batch: &Batch, roll: &RollAfter, flush: Flush, now: Millis) -> bool {
+    let old = |since: Millis| roll.age.is_some_and(|age| now - since >= age.millis());
+    let due = batch.is_full(roll) || flush == Flush::Now || batch.since().is_some_and(old);
+    due && batch.is_pending()
+}

@@ -1,0 +1,191 @@
+//! Files and positions into the lake: one atomic commit for all due partitions of a table.
+//!
+//! Invariant: a commit stands on the snapshot whose positions were checked. Whatever answer comes
+//! back other than "made", a new snapshot decides: at the new positions it was made (by us or, with
+//! the same rows, by another owner); at the old ones it is tried again; else the table's state is
+//! dropped and loaded anew.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use parking_crds::duration::Duration;
+
+use super::{Archive, ArchiveError, Progress, Row, batch::Batch, inventory_rows};
+use crate::ports::{
+    ErrorKind, PortError,
+    event_log::{Offset, Partition},
+    lake::{Committed, DataFile, Position, Table, TableCommit, TableSnapshot},
+};
+
+/// Attempts of one commit before the error is reported; the rows stay gathered.
+const ATTEMPTS: u64 = 15;
+
+/// Key of the memory that stands at a position.
+pub(super) fn memory_key(table: Table, partition: Partition, last: Offset) -> String {
+    format!("{}{last:020}", memory_prefix(table, partition))
+}
+
+fn memory_prefix(table: Table, partition: Partition) -> String {
+    format!("archive/{}/{partition}/", table.as_str())
+}
+
+/// A snapshot against which a commit's outcome was judged.
+enum Fate {
+    Made(TableSnapshot),
+    Lost,
+}
+
+impl Archive {
+    pub(super) async fn commit_batches(
+        &mut self,
+        table: Table,
+        due: &[Partition],
+        progress: &mut Progress,
+    ) -> Result<(), ArchiveError> {
+        let Some(mut loaded) = self.loaded.remove(&table) else { return Ok(()) };
+        let mut commit = TableCommit { base: loaded.base.clone(), ..TableCommit::default() };
+        let written = self.write_batches(table, &mut loaded.batches, due, &mut commit).await;
+        let fate = match written {
+            Ok(()) => self.commit(table, &mut commit).await,
+            Err(error) => Err(error),
+        };
+        match fate {
+            Ok(Fate::Made(snapshot)) => {
+                loaded.base = snapshot;
+                for batch in loaded.batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
+                    let position = batch.position();
+                    batch.commit_done(position);
+                    self.remove_older_memories(table, batch.partition(), position.last_offset).await;
+                }
+                progress.commits += 1;
+                self.loaded.insert(table, loaded);
+                Ok(())
+            }
+            Ok(Fate::Lost) => {
+                progress.lost += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.loaded.insert(table, loaded);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts memory and files, and notes them in the commit.
+    async fn write_batches(
+        &self,
+        table: Table,
+        batches: &mut [Batch],
+        due: &[Partition],
+        commit: &mut TableCommit,
+    ) -> Result<(), ArchiveError> {
+        for batch in batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
+            let (partition, position) = (batch.partition(), batch.position());
+            let key = memory_key(table, partition, position.last_offset);
+            // One that exists already was made from the same records.
+            self.ports.objects.put_new(&key, batch.memory()).await?;
+            self.put_files(table, partition, batch.first(), position, batch.rows(), commit).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_files(
+        &self,
+        table: Table,
+        partition: Partition,
+        first: Offset,
+        position: Position,
+        rows: &BTreeMap<i32, Vec<Row>>,
+        commit: &mut TableCommit,
+    ) -> Result<(), ArchiveError> {
+        let encoder = &self.ports.encoder;
+        for (&date, rows) in rows {
+            let (name, day, last) = (table.as_str(), date_name(date), position.last_offset);
+            let extension = encoder.extension();
+            let path = format!("event_date={day}/{name}-{partition}-{first}-{last}.{extension}");
+            let body: Bytes = encoder.encode(table, partition, rows)?;
+            let (rows, size) = (rows.len() as u64, body.len() as u64);
+            self.ports.lake.put(table, &path, body).await?;
+            commit.files.push(DataFile { date, path, rows, size });
+        }
+        commit.positions.insert(partition, position);
+        Ok(())
+    }
+
+    async fn commit(&self, table: Table, commit: &mut TableCommit) -> Result<Fate, ArchiveError> {
+        let mut attempt = 0;
+        loop {
+            let failure = match self.ports.lake.commit(table, commit.clone()).await {
+                Ok(Committed::Yes(snapshot)) => return Ok(Fate::Made(snapshot)),
+                Ok(Committed::Conflict) => PortError::new(ErrorKind::Transient, "to commit a table"),
+                Err(error) => error,
+            };
+            attempt += 1;
+            self.ports.clock.pause(self.pause(attempt)).await;
+            let snapshot = self.ports.lake.snapshot(table).await?;
+            let stands_at = |positions: &BTreeMap<Partition, Position>| {
+                commit.positions.keys().all(|key| snapshot.positions.get(key) == positions.get(key))
+            };
+            if stands_at(&commit.positions) {
+                return Ok(Fate::Made(snapshot));
+            }
+            if !stands_at(&commit.base.positions) {
+                return Ok(Fate::Lost);
+            }
+            let again = matches!(failure.kind, ErrorKind::Transient | ErrorKind::Ambiguous);
+            if !again || attempt >= ATTEMPTS {
+                return Err(failure.into());
+            }
+            commit.base = snapshot;
+        }
+    }
+
+    /// 50 to 500 ms, spread over owners and attempts.
+    fn pause(&self, attempt: u64) -> Duration {
+        let spread = self.settings.jitter.wrapping_add(attempt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        Duration::from_millis(50 + i64::try_from(spread % 450).unwrap_or_default())
+    }
+
+    /// Removes memories before `at`. One that stays is removed by the next load.
+    pub(super) async fn remove_older_memories(&self, table: Table, partition: Partition, at: Offset) {
+        let current = memory_key(table, partition, at);
+        let Ok(keys) = self.ports.objects.list(&memory_prefix(table, partition)).await else { return };
+        for key in keys.iter().filter(|key| **key < current) {
+            if self.ports.objects.delete(key).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Brings the revisions that the lake does not have, one position a revision.
+    pub(super) async fn archive_inventory(&mut self, progress: &mut Progress) -> Result<(), ArchiveError> {
+        if self.inventory_done || !self.settings.partitions.contains(&0) {
+            return Ok(());
+        }
+        let base = self.ports.lake.snapshot(Table::Inventory).await?;
+        let first = base.positions.get(&0).map_or(0, |position| position.last_offset + 1);
+        let revisions = self.settings.inventory.revisions();
+        let count = revisions.len() as Offset;
+        if first < count {
+            let rows = inventory_rows::rows(revisions, first);
+            let position = Position { last_offset: count - 1, watermark: None };
+            let mut commit = TableCommit { base, ..TableCommit::default() };
+            self.put_files(Table::Inventory, 0, first, position, &rows, &mut commit).await?;
+            match self.commit(Table::Inventory, &mut commit).await? {
+                Fate::Made(_) => progress.commits += 1,
+                Fate::Lost => {
+                    progress.lost += 1;
+                    return Ok(());
+                }
+            }
+        }
+        self.inventory_done = true;
+        Ok(())
+    }
+}
+
+fn date_name(date: i32) -> String {
+    let midnight = crate::domain::calendar::timestamp(i64::from(date) * 86_400_000);
+    midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}
