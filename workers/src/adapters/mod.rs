@@ -3,5 +3,8 @@
 //! Must not decide anything about parking. Every adapter of a port passes that port's suite in
 //! [`crate::ports::contract`].
 
+pub mod console_notifier;
+pub mod decorate;
 pub mod embedded;
 pub mod memory;
+pub mod webhook_notifier;

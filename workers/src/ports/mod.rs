@@ -5,6 +5,7 @@
 //! guarantee they check (`L1`, `S3`, …). Faults and retries are decorators, never part of an adapter.
 
 pub mod clock;
+pub mod contract;
 pub mod event_log;
 pub mod lake;
 pub mod notifier;

@@ -1,0 +1,12 @@
+//! Decorators: what any adapter can be wrapped in.
+//!
+//! Must not know an adapter, and keeps the guarantees of the port that it wraps, as far as the errors
+//! it answers allow.
+
+mod faulty;
+mod faulty_ports;
+mod retry;
+
+pub use faulty::{Chances, Fault, FaultPlan, Operation};
+pub use faulty_ports::Faulty;
+pub use retry::Retrying;

@@ -1,0 +1,33 @@
+//! The adapters on a data folder keep every guarantee of their ports.
+
+use std::sync::Arc;
+
+use parking_workers::{
+    adapters::embedded::{FolderObjectStore, SystemClock, open},
+    ports::{clock::Clock, event_log::EventLog, object_store::ObjectStore, state_store::StateStore},
+};
+use tempfile::tempdir;
+
+fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
+    let folder = tempdir().unwrap();
+    async move || Arc::new(open(folder.path(), "city", 2).unwrap().event_log()) as Arc<dyn EventLog>
+}
+
+fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
+    let folder = tempdir().unwrap();
+    async move || Arc::new(open(folder.path(), "city", 2).unwrap().state_store()) as Arc<dyn StateStore>
+}
+
+fn object_store() -> impl AsyncFn() -> Arc<dyn ObjectStore> {
+    let folder = tempdir().unwrap();
+    async move || Arc::new(FolderObjectStore::new(folder.path().join("objects"))) as Arc<dyn ObjectStore>
+}
+
+fn clock() -> (Arc<dyn Clock>, impl Future<Output = ()>) {
+    (Arc::new(SystemClock::new()), std::future::pending())
+}
+
+parking_workers::event_log_contract!(super::event_log);
+parking_workers::state_store_contract!(super::state_store);
+parking_workers::object_store_contract!(super::object_store);
+parking_workers::clock_contract!(super::clock);
