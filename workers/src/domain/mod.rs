@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod calendar;
+pub mod generator;
 pub mod id_memory;
 pub mod observation;
 pub mod partitioner;

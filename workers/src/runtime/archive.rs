@@ -19,11 +19,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
 
+use self::batch::Batch;
 pub use self::{
     batch::WATERMARK,
     encoder::{EncodeError, Encoder, NdjsonEncoder, Row, RowOrigin},
 };
-use self::batch::Batch;
 use crate::{
     domain::verdict::EventLimits,
     ports::{

@@ -94,7 +94,8 @@ pub fn rows(wanted: &[Statistic], zones: &[ZoneFacts], buckets: &[Bucket], facts
     let mut rows = Vec::new();
     for zone in zones {
         let mut windows: BTreeMap<Millis, WindowSums> = BTreeMap::new();
-        for bucket in buckets.iter().filter(|bucket| (zone.valid_from..zone.valid_to).contains(&bucket.start)) {
+        for bucket in buckets.iter().filter(|bucket| (zone.valid_from..zone.valid_to).contains(&bucket.start))
+        {
             let measured = Measured::new(zone, bucket, facts);
             windows.entry(bucket.window).or_default().add(bucket, &measured);
             bucket_rows(wanted, zone, bucket, &measured, facts, &mut rows);

@@ -183,7 +183,9 @@ async fn lake_of_another_log_is_refused() {
 #[tokio::test]
 async fn end_that_a_stage_tells_moves_its_table_without_a_row() {
     let world = World::new(100);
-    let record = format!(r#"{{"record_type":"watermark","watermark":{NOON},"ended":true,"origin":{{"offset":7,"ordinal":1}}}}"#);
+    let record = format!(
+        r#"{{"record_type":"watermark","watermark":{NOON},"ended":true,"origin":{{"offset":7,"ordinal":1}}}}"#
+    );
     world.append(Stream::Sessions, &[record]).await;
     world.archive().run_until_idle(Flush::AtLimits).await.unwrap();
     let position = world.lake.snapshot(Table::Sessions).await.unwrap().positions[&0];
