@@ -94,8 +94,9 @@ impl Alert {
             }
             if let Some(totals) = self.totals.get_mut(name) {
                 match alert.state {
-                    AlertStatus::Firing | AlertStatus::NoData => totals.fired += 1,
                     AlertStatus::Resolved => totals.resolved += 1,
+                    AlertStatus::Firing | AlertStatus::NoData if alert.generation == 1 => totals.fired += 1,
+                    AlertStatus::Firing | AlertStatus::NoData => {}
                 }
             }
             outputs.push(Stream::Alerts, &alert);

@@ -66,7 +66,12 @@ impl AlertState {
         let source_type = device.source_type;
         for &rule in absences.iter() {
             if self.watches(rule, source_type) {
-                self.reconsider(zone, InstanceId { rule, subject: signal.id }, step);
+                let id = InstanceId { rule, subject: signal.id };
+                if signal.state == DeviceState::Decommissioned {
+                    self.set_watch(zone, id, Watch::Off);
+                }
+                self.reconsider(zone, id, step);
+                self.forget(zone, id);
             }
         }
     }

@@ -78,6 +78,9 @@ impl AlertState {
         let Some(rule) = self.rules.get(id.rule) else { return };
         let known = memory.instances.get(&id);
         let before = known.map_or(State::Inactive, |instance| instance.state);
+        if (before, matches!(input, Input::False(_))) == (State::Inactive, true) {
+            return;
+        }
         let pace = self.pace(zone, id, rule);
         let (mut after, mut emit) = before.next(input, pace);
         if after == before && emit.is_none() {

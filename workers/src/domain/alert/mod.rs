@@ -245,3 +245,6 @@ fn watch_key(zone: u32, id: InstanceId) -> TimerKey {
 fn stale_key(zone: u32) -> TimerKey {
     TimerKey { zone, id: InstanceId { rule: u32::MAX, subject: Uuid::nil() }, kind: TimerKind::Stale }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ impl AlertState {
         }
     }
 
-    /// Arms the limit of a stay, unless it was reached or none applies.
+    /// Arms the next end of a stay, where a limit applies.
     pub(super) fn watch_stay(&mut self, zone: u32, id: InstanceId, stay: &Stay) {
         let Some(allowance) = self.allowance(zone, id.rule, stay) else { return };
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
@@ -36,8 +36,8 @@ impl AlertState {
         if instance.watch == Watch::Off && !instance.state.is_latched() {
             instance.watch = Watch::Limit;
         }
-        if instance.watch == Watch::Limit {
-            self.timers.arm(stay.start.saturating_add(allowance.limit), watch_key(zone, id));
+        if let Some(deadline) = armed_for(instance.watch, stay, Some(allowance)) {
+            self.timers.arm(deadline, watch_key(zone, id));
         }
     }
 

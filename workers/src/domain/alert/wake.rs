@@ -106,7 +106,7 @@ impl AlertState {
         }
     }
 
-    fn set_watch(&mut self, zone: u32, id: InstanceId, watch: Watch) {
+    pub(super) fn set_watch(&mut self, zone: u32, id: InstanceId, watch: Watch) {
         if let Some(instance) =
             self.zones.get_mut(zone as usize).and_then(|memory| memory.instances.get_mut(&id))
         {
