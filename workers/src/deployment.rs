@@ -97,7 +97,8 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DeploymentError> {
             files.push(path.clone());
             continue;
         }
-        let entries = fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let entries =
+            fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
         let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         let mut found: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(is_yaml).collect();
         found.sort();

@@ -2,6 +2,8 @@
 
 pub mod adapters;
 pub mod command;
+pub mod deployment;
 pub mod domain;
 pub mod ports;
 pub mod runtime;
+pub mod up;

@@ -21,7 +21,7 @@ use crate::ports::{
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A pure step over the records of one partition of `events`.
-pub trait Stage: Send {
+pub trait Stage: Send + Sync {
     /// The role, as stores and metrics name it.
     const ROLE: &'static str;
 
@@ -117,8 +117,8 @@ pub struct StageRunner<S> {
     ports: StagePorts,
     key: StageKey,
     limits: CommitLimits,
-    make: Box<dyn Fn() -> S + Send>,
-    draw_owner: Box<dyn FnMut() -> Uuid + Send>,
+    make: Box<dyn Fn() -> S + Send + Sync>,
+    draw_owner: Box<dyn FnMut() -> Uuid + Send + Sync>,
     owned: Option<Owned<S>>,
 }
 
@@ -139,8 +139,8 @@ impl<S: Stage> StageRunner<S> {
         ports: StagePorts,
         partition: Partition,
         limits: CommitLimits,
-        make: impl Fn() -> S + Send + 'static,
-        draw_owner: impl FnMut() -> Uuid + Send + 'static,
+        make: impl Fn() -> S + Send + Sync + 'static,
+        draw_owner: impl FnMut() -> Uuid + Send + Sync + 'static,
     ) -> Self {
         let key = StageKey { role: S::ROLE, partition };
         Self { ports, key, limits, make: Box::new(make), draw_owner: Box::new(draw_owner), owned: None }

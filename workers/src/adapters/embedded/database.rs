@@ -134,7 +134,9 @@ pub fn open(data_dir: &Path, pipeline: &str, partitions: Partition) -> Result<Da
         log_id
     } else {
         let stored = tables.meta.get(keys::LOG_ID).map_err(failed)?;
-        stored.and_then(|id| Uuid::from_slice(&id).ok()).ok_or_else(|| damaged(data_dir, "the log has no identity"))?
+        stored
+            .and_then(|id| Uuid::from_slice(&id).ok())
+            .ok_or_else(|| damaged(data_dir, "the log has no identity"))?
     };
     let ends = Arc::new(find_ends(data_dir, &tables, partitions)?);
     let (work, queue) = mpsc::channel(QUEUE);
@@ -182,7 +184,8 @@ fn find_ends(folder: &Path, tables: &Tables, partitions: Partition) -> Result<En
 fn find_end(folder: &Path, tables: &Tables, at: StreamPartition) -> Result<Offset, OpenError> {
     let Some(last) = tables.records.prefix(keys::partition(at)).next_back() else { return Ok(0) };
     let (key, value) = last.into_inner().map_err(|error| open_error(folder, error))?;
-    let end = keys::first_offset(&key).zip(batch::decode(value)).map(|(first, batch)| first + batch.len() as u64);
+    let end =
+        keys::first_offset(&key).zip(batch::decode(value)).map(|(first, batch)| first + batch.len() as u64);
     end.ok_or_else(|| {
         let at = format!("partition {} of stream {}", at.partition, at.stream.as_str());
         damaged(folder, &format!("the last batch of {at} is not what was written"))
@@ -197,7 +200,9 @@ fn open_error(folder: &Path, error: fjall::Error) -> OpenError {
     let folder = folder.to_owned();
     match error {
         fjall::Error::Locked => OpenError::InUse(folder),
-        fjall::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => OpenError::Io { folder, source },
+        fjall::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
+            OpenError::Io { folder, source }
+        }
         other => OpenError::Damaged { folder, reason: other.to_string() },
     }
 }
@@ -205,12 +210,14 @@ fn open_error(folder: &Path, error: fjall::Error) -> OpenError {
 /// What a failure of the database means to a caller.
 pub(super) fn error_kind(error: &fjall::Error) -> ErrorKind {
     match error {
-        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                ErrorKind::Full
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    ErrorKind::Full
+                }
+                _ => ErrorKind::Closed,
             }
-            _ => ErrorKind::Closed,
-        },
+        }
         fjall::Error::Poisoned | fjall::Error::Locked | fjall::Error::KeyspaceDeleted => ErrorKind::Closed,
         _ => ErrorKind::Corrupt,
     }

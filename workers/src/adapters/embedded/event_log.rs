@@ -17,7 +17,9 @@ use super::{
 };
 use crate::ports::{
     ErrorKind, PortError, PortResult,
-    event_log::{Append, EventLog, Fetched, Offset, Records, RecordsBuilder, Stream, StreamFacts, StreamPartition},
+    event_log::{
+        Append, EventLog, Fetched, Offset, Records, RecordsBuilder, Stream, StreamFacts, StreamPartition,
+    },
 };
 
 /// A read that finds less than this goes on to the next batch.
@@ -36,7 +38,11 @@ impl EmbeddedEventLog {
 
     fn end(&self, at: StreamPartition) -> PortResult<&tokio::sync::watch::Sender<Offset>> {
         self.shared.ends.of(at).ok_or_else(|| {
-            PortError::caused(ErrorKind::Invalid, format!("using {}", name(at)), "the stream has no such partition")
+            PortError::caused(
+                ErrorKind::Invalid,
+                format!("using {}", name(at)),
+                "the stream has no such partition",
+            )
         })
     }
 }
@@ -95,9 +101,16 @@ impl EventLog for EmbeddedEventLog {
 }
 
 /// Reads where a record is known to stand at `from`, and none at `end`.
-fn read(tables: &Tables, at: StreamPartition, from: Offset, end: Offset, limit: usize) -> PortResult<Fetched> {
+fn read(
+    tables: &Tables,
+    at: StreamPartition,
+    from: Offset,
+    end: Offset,
+    limit: usize,
+) -> PortResult<Fetched> {
     let upto = tables.records.range(keys::batch(at, 0)..=keys::batch(at, from)).next_back();
-    let (first, stored) = upto.map(|found| open_batch(at, found)).transpose()?.ok_or_else(|| lost(at, from))?;
+    let (first, stored) =
+        upto.map(|found| open_batch(at, found)).transpose()?.ok_or_else(|| lost(at, from))?;
     let skip = usize::try_from(from - first).map_err(|_| lost(at, from))?;
     let records = stored.part(skip, limit).ok_or_else(|| lost(at, from))?;
     let fetched = Fetched { first_offset: from, records };
@@ -133,7 +146,8 @@ fn join_small(
 }
 
 fn open_batch(at: StreamPartition, found: fjall::Guard) -> PortResult<(Offset, Records)> {
-    let (key, value) = found.into_inner().map_err(|error| read_error(&format!("reading {}", name(at)), error))?;
+    let (key, value) =
+        found.into_inner().map_err(|error| read_error(&format!("reading {}", name(at)), error))?;
     let first = keys::first_offset(&key).ok_or_else(|| lost(at, 0))?;
     let records = batch::decode(value).ok_or_else(|| lost(at, first))?;
     Ok((first, records))

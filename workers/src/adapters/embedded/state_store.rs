@@ -17,7 +17,7 @@ use super::{
 };
 use crate::ports::{
     ErrorKind, PortError, PortResult,
-    state_store::{BlockKey, Commit, Outcome, OutboxEntry, StageKey, StateStore, Stored, Token},
+    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
 };
 
 const LOADING: &str = "loading a stage's state";

@@ -110,7 +110,11 @@ struct Writer {
 }
 
 /// Starts the writer; it ends when `queue` closes.
-pub(super) fn start(tables: Tables, ends: Arc<Ends>, queue: mpsc::Receiver<Work>) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(
+    tables: Tables,
+    ends: Arc<Ends>,
+    queue: mpsc::Receiver<Work>,
+) -> io::Result<JoinHandle<()>> {
     let writer = Writer { tables, ends, stages: BTreeMap::new(), failed: None };
     thread::Builder::new().name("data-writer".to_owned()).spawn(move || writer.run(queue))
 }
@@ -213,7 +217,13 @@ impl Writer {
     }
 
     /// Not worth a sync of its own: a trim that a power cut undoes only repeats what was sent.
-    fn trim(&mut self, group: &mut Group, stage: &StageKey, token: Token, through: u64) -> PortResult<Outcome> {
+    fn trim(
+        &mut self,
+        group: &mut Group,
+        stage: &StageKey,
+        token: Token,
+        through: u64,
+    ) -> PortResult<Outcome> {
         let mut meta = self.stage(stage)?;
         if !meta.owned_by(token) {
             return Ok(Outcome::Fenced);

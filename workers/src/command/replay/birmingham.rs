@@ -5,7 +5,7 @@
 //! the event's id is UUIDv5(device, `LastUpdated` as written), so a repeated row is a duplicate.
 
 use jiff::{civil::DateTime, tz::TimeZone};
-use parking_crds::event::{EventType, Ext, Millis, ParkingEvent, Quality, SourceType};
+use parking_crds::event::{EventType, Ext, Millis, ParkingEvent, SourceType};
 use uuid::Uuid;
 
 use super::{Flaw, Mapper, NAMESPACE, columns::Columns};
