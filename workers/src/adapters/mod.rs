@@ -6,5 +6,7 @@
 pub mod console_notifier;
 pub mod decorate;
 pub mod embedded;
+#[cfg(feature = "lake")]
+pub mod lake;
 pub mod memory;
 pub mod webhook_notifier;

@@ -103,8 +103,9 @@ impl Alert {
         }
     }
 
-    fn tell_watermark(&mut self, ended: bool, outputs: &mut Outputs) {
-        let Some(watermark) = self.judge.watermark() else { return };
+    fn tell_watermark(&mut self, end: Option<Millis>, outputs: &mut Outputs) {
+        let ended = end.is_some();
+        let Some(watermark) = self.judge.watermark().max(end) else { return };
         if ended || self.told.is_none_or(|told| told.div_euclid(HOUR) < watermark.div_euclid(HOUR)) {
             self.told = Some(watermark);
             outputs.emit_watermark(Stream::Alerts, watermark, ended);
@@ -122,7 +123,8 @@ impl Stage for Alert {
             Verdict::Control if record.body == Body::Tick => self.observe(offset, &record, false, outputs),
             Verdict::Control | Verdict::Duplicate | Verdict::Dead(_) => {}
         }
-        self.tell_watermark(record.body == Body::InputEnded, outputs);
+        let end = (record.body == Body::InputEnded).then_some(record.time);
+        self.tell_watermark(end, outputs);
     }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {

@@ -130,8 +130,9 @@ impl Occupancy {
 
     /// Once an hour of the log's time, and at the end of the input, readers of the outputs are told
     /// how far the stage is.
-    fn tell_watermark(&mut self, ended: bool, outputs: &mut Outputs) {
-        let Some(watermark) = self.judge.watermark() else { return };
+    fn tell_watermark(&mut self, end: Option<Millis>, outputs: &mut Outputs) {
+        let ended = end.is_some();
+        let Some(watermark) = self.judge.watermark().max(end) else { return };
         if ended || self.told.is_none_or(|told| told.div_euclid(HOUR) < watermark.div_euclid(HOUR)) {
             self.told = Some(watermark);
             outputs.emit_watermark(Stream::Sessions, watermark, ended);
@@ -157,7 +158,8 @@ impl Stage for Occupancy {
             Verdict::Dead(reason) => self.bury(bytes, reason, reason.as_str(), outputs),
             Verdict::Control => {}
         }
-        self.tell_watermark(record.body == Body::InputEnded, outputs);
+        let end = (record.body == Body::InputEnded).then_some(record.time);
+        self.tell_watermark(end, outputs);
     }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {

@@ -44,6 +44,7 @@ struct World {
     log: Arc<MemoryEventLog>,
     lake: MemoryLake,
     objects: Arc<MemoryObjectStore>,
+    clock: MemoryClock,
     settings: ArchiveSettings,
 }
 
@@ -53,6 +54,7 @@ impl World {
             log: Arc::new(MemoryEventLog::new(Uuid::nil(), 1)),
             lake: MemoryLake::default(),
             objects: Arc::default(),
+            clock: MemoryClock::new(0),
             settings: ArchiveSettings {
                 partitions: vec![0],
                 roll_after: RollAfter { rows, age: None, ..RollAfter::default() },
@@ -68,10 +70,23 @@ impl World {
             log: self.log.clone(),
             lake: Arc::new(self.lake.clone()),
             objects: self.objects.clone(),
-            clock: Arc::new(MemoryClock::new(0)),
+            clock: Arc::new(self.clock.clone()),
             encoder: Arc::new(NdjsonEncoder),
         };
         Archive::new(ports, self.settings.clone())
+    }
+
+    /// One round; time passes whenever the archive waits.
+    async fn round(&self, archive: &mut Archive) -> Progress {
+        let round = archive.run_once(Flush::AtLimits);
+        tokio::pin!(round);
+        loop {
+            tokio::select! {
+                biased;
+                progress = &mut round => return progress.unwrap(),
+                () = tokio::task::yield_now() => self.clock.advance(Duration::from_secs(1)),
+            }
+        }
     }
 
     async fn append(&self, stream: Stream, records: &[String]) {
@@ -150,8 +165,7 @@ async fn two_owners_at_once_double_nothing() {
     world.append(Stream::Events, &events()).await;
     let (mut one, mut other) = (world.archive(), world.archive());
     loop {
-        let first = one.run_once(Flush::AtLimits).await.unwrap();
-        let second = other.run_once(Flush::AtLimits).await.unwrap();
+        let (first, second) = (world.round(&mut one).await, world.round(&mut other).await);
         if first.is_idle() && second.is_idle() {
             break;
         }

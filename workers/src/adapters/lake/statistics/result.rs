@@ -1,0 +1,237 @@
+//! A job's result: a Delta table beside the others, `stats_<job>`, replaced whole by each run.
+//!
+//! The commit carries the versions that were read, and as an application transaction a number made of
+//! them, the job and the range: the same number means the same result.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Schema},
+};
+use deltalake::{
+    DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri,
+    kernel::{
+        Action, Add, DataType as DeltaType, StructField, Transaction,
+        transaction::{CommitBuilder, CommitProperties},
+    },
+    operations::create::CreateBuilder,
+    protocol::{DeltaOperation, SaveMode},
+};
+use parking_crds::stats_job::StatsJobSpec;
+use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use sha2::{Digest, Sha256};
+
+use super::{
+    StatsError,
+    session::{doubles, longs, texts},
+};
+use crate::{
+    adapters::lake::{DeltaLake, delta::put_file},
+    domain::stats::{StatRow, Window},
+};
+
+const RUN: &str = "parking/run";
+const WINDOWS: &str = "parking/windows";
+const ROWS: &str = "parking/rows";
+
+/// The folder of a job's result.
+pub fn result_folder(lake: &DeltaLake, job: &str) -> PathBuf {
+    lake.root().join(format!("stats_{job}"))
+}
+
+/// What a run leaves beside its rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Stands for versions, job and range.
+    pub(super) key: i64,
+    /// Windows computed.
+    pub(super) windows: u64,
+    /// Rows of all results.
+    pub(super) rows: u64,
+}
+
+/// A number that stands for what a run would compute.
+pub(super) fn key(spec: &StatsJobSpec, range: Window, versions: &BTreeMap<&'static str, u64>) -> i64 {
+    let text = serde_json::json!({"spec": spec, "start": range.start, "end": range.end, "versions": versions});
+    let digest = Sha256::digest(text.to_string());
+    let head = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    i64::try_from(head >> 1).unwrap_or_default()
+}
+
+/// A job's result table.
+pub(super) struct ResultTable {
+    folder: PathBuf,
+    table: DeltaTable,
+}
+
+impl ResultTable {
+    /// Opens it, made when absent.
+    pub(super) async fn open(folder: &Path) -> Result<Self, StatsError> {
+        fs::create_dir_all(folder)?;
+        let mut table = builder(folder)?.build()?;
+        if folder.join("_delta_log").is_dir() {
+            table.load().await?;
+        } else {
+            table = CreateBuilder::new().with_log_store(table.log_store()).with_columns(fields()).await?;
+        }
+        Ok(Self { folder: folder.to_owned(), table })
+    }
+
+    /// The run that the table holds, if it is the one with this key.
+    pub(super) async fn unchanged(&self, key: i64) -> Result<Option<Run>, StatsError> {
+        let number = |name| async move {
+            self.table.snapshot()?.transaction_version(self.table.log_store().as_ref(), name).await
+        };
+        let stored: Option<i64> = number(RUN).await?;
+        if stored != Some(key) {
+            return Ok(None);
+        }
+        let count = |count: Option<i64>| u64::try_from(count.unwrap_or_default()).unwrap_or_default();
+        Ok(Some(Run { key, windows: count(number(WINDOWS).await?), rows: count(number(ROWS).await?) }))
+    }
+
+    /// Puts these rows in the place of those that are there, in one commit.
+    pub(super) async fn replace(
+        &self,
+        rows: &[StatRow],
+        run: &Run,
+        versions: &BTreeMap<&'static str, u64>,
+    ) -> Result<(), StatsError> {
+        let body = encode(rows)?;
+        let path = format!("stats-{:016x}.zstd.parquet", run.key);
+        put_file(&self.folder.join(&path), &body)?;
+        let state = self.table.snapshot()?.clone();
+        let mut actions: Vec<Action> = Vec::new();
+        for file in state.log_data().iter().filter(|file| file.path() != path.as_str()) {
+            actions.push(Action::Remove(file.remove_action(true)));
+        }
+        actions.push(Action::Add(add(path, body.len(), rows.len())));
+        let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let transactions = vec![
+            Transaction::new(RUN, run.key),
+            Transaction::new(WINDOWS, long(run.windows)),
+            Transaction::new(ROWS, long(run.rows)),
+        ];
+        let read = serde_json::to_value(versions).unwrap_or_default();
+        let properties = CommitProperties::default()
+            .with_metadata([("parking.versions".to_owned(), read)])
+            .with_application_transactions(transactions)
+            .with_cleanup_expired_logs(Some(false));
+        let operation =
+            DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by: None, predicate: None };
+        CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&state), self.table.log_store(), operation)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Puts the answer of a user's query in the place of the one before.
+pub(super) async fn replace_query(folder: &Path, batches: Vec<RecordBatch>) -> Result<(), StatsError> {
+    let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(()) };
+    fs::create_dir_all(folder)?;
+    let mut table = builder(folder)?.build()?;
+    if folder.join("_delta_log").is_dir() {
+        table.load().await?;
+    }
+    let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
+    table
+        .write(batches)
+        .with_save_mode(SaveMode::Overwrite)
+        .with_schema_mode(deltalake::operations::write::SchemaMode::Overwrite)
+        .await?;
+    Ok(())
+}
+
+/// The rows of a job's result; none where it has not run.
+pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsError> {
+    let folder = result_folder(lake, job);
+    if !folder.join("_delta_log").is_dir() {
+        return Ok(Vec::new());
+    }
+    let context = datafusion::prelude::SessionContext::new();
+    let table = builder(&folder)?.load().await?;
+    context.register_table("result", table.table_provider().await?)?;
+    let select = "SELECT zone_id, user_zone_id, start, statistic, value, coverage FROM result \
+                  ORDER BY user_zone_id, start, statistic";
+    let mut rows = Vec::new();
+    for batch in context.sql(select).await?.collect().await? {
+        let (zones, codes, starts) = (texts(&batch, 0)?, texts(&batch, 1)?, longs(&batch, 2)?);
+        let (statistics, values, coverages) = (texts(&batch, 3)?, doubles(&batch, 4)?, doubles(&batch, 5)?);
+        let names = zones.into_iter().zip(codes).zip(statistics);
+        let numbers = starts.into_iter().zip(values).zip(coverages);
+        rows.extend(names.zip(numbers).map(|(((zone, code), statistic), ((start, value), coverage))| StatRow {
+            zone_id: zone.unwrap_or_default(),
+            user_zone_id: code.unwrap_or_default(),
+            start: start.unwrap_or_default(),
+            statistic: statistic.unwrap_or_default(),
+            value,
+            coverage: coverage.unwrap_or_default(),
+        }));
+    }
+    Ok(rows)
+}
+
+fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
+    DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
+}
+
+fn fields() -> Vec<StructField> {
+    [
+        ("zone_id", DeltaType::STRING),
+        ("user_zone_id", DeltaType::STRING),
+        ("start", DeltaType::LONG),
+        ("statistic", DeltaType::STRING),
+        ("value", DeltaType::DOUBLE),
+        ("coverage", DeltaType::DOUBLE),
+    ]
+    .map(|(name, kind)| StructField::new(name, kind, true))
+    .into()
+}
+
+fn encode(rows: &[StatRow]) -> Result<Vec<u8>, StatsError> {
+    fn text(rows: &[StatRow], value: fn(&StatRow) -> &str) -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
+    }
+    let columns: [(&str, ArrayRef); 6] = [
+        ("zone_id", text(rows, |row| &row.zone_id)),
+        ("user_zone_id", text(rows, |row| &row.user_zone_id)),
+        ("start", Arc::new(rows.iter().map(|row| Some(row.start)).collect::<Int64Array>())),
+        ("statistic", text(rows, |row| &row.statistic)),
+        ("value", Arc::new(rows.iter().map(|row| row.value).collect::<Float64Array>())),
+        ("coverage", Arc::new(rows.iter().map(|row| Some(row.coverage)).collect::<Float64Array>())),
+    ];
+    let types: [DataType; 6] = columns.each_ref().map(|(_, array)| array.data_type().clone());
+    let names = columns.iter().map(|(name, _)| *name).zip(types);
+    let schema = Arc::new(Schema::new(names.map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>()));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, array)| array).into())?;
+    let zstd = Compression::ZSTD(parquet::basic::ZstdLevel::try_new(1)?);
+    let properties = WriterProperties::builder().set_created_by("parking lake 1".to_owned()).set_compression(zstd);
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties.build()))?;
+    writer.write(&batch)?;
+    Ok(writer.into_inner()?)
+}
+
+fn add(path: String, size: usize, rows: usize) -> Add {
+    let long = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    Add {
+        path,
+        partition_values: HashMap::new(),
+        size: long(size),
+        modification_time: 0,
+        data_change: true,
+        stats: Some(format!(r#"{{"numRecords":{rows}}}"#)),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+        clustering_provider: None,
+    }
+}
