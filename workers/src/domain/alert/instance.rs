@@ -134,6 +134,7 @@ impl State {
     }
 
     /// The table of the alert lifecycle.
+    #[expect(clippy::match_same_arms, reason = "one arm for each row: equal outcomes are not one rule")]
     pub(super) fn next(self, input: Input, pace: Pace) -> (Self, Option<Emit>) {
         match (self, input) {
             (Self::Inactive | Self::Resolved { .. }, Input::True(now)) => self.begin(now, pace),

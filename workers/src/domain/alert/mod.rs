@@ -233,8 +233,8 @@ impl AlertState {
 
     /// The zone as the inventory had it at a time, else as it has it now.
     fn place(&self, zone: Uuid, time: Millis) -> Option<&inventory::Zone> {
-        let newest_first = self.inventory.revisions().iter().rev();
-        self.inventory.at(time).zone(zone).or_else(|| newest_first.filter_map(|one| one.zone(zone)).next())
+        let mut newest_first = self.inventory.revisions().iter().rev();
+        self.inventory.at(time).zone(zone).or_else(|| newest_first.find_map(|one| one.zone(zone)))
     }
 }
 

@@ -110,7 +110,7 @@ impl Rule {
             labels: spec.labels.clone(),
             annotations: spec.annotations.clone(),
             inhibited_by: spec.inhibited_by.clone(),
-            exact: scope.zone_selector.iter().flat_map(|one| one.match_labels.clone()).flatten().collect(),
+            exact: scope.zone_selector.iter().filter_map(|one| one.match_labels.clone()).flatten().collect(),
             requirements: requirements(&scope)?,
             classes: scope.space_classes.iter().map(ToString::to_string).collect(),
             windows: spec.active_windows.clone(),
@@ -264,11 +264,11 @@ impl RuleSet {
     }
 
     /// A set of compiled rules.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        let mut ranked: Vec<_> =
-            rules.iter().map(|rule| depth(rule, &rules, rules.len())).zip(rules.clone()).collect();
-        ranked.sort_by(|(one, a), (two, b)| (one, &a.id).cmp(&(two, &b.id)));
-        Self { rules: ranked.into_iter().map(|(_, rule)| rule).collect() }
+    pub fn new(mut rules: Vec<Rule>) -> Self {
+        let rank = |rule: &Rule| (rule.id.clone(), depth(rule, &rules, rules.len()));
+        let ranks: BTreeMap<_, _> = rules.iter().map(rank).collect();
+        rules.sort_by(|a, b| (ranks.get(&a.id), &a.id).cmp(&(ranks.get(&b.id), &b.id)));
+        Self { rules }
     }
 
     /// The rules, in the order of evaluation.

@@ -2,6 +2,7 @@
 
 use parking_crds::{
     alert_rule::Absence as Spec,
+    duration::Duration,
     event::{Millis, SourceType},
     inventory::Zone,
 };
@@ -22,7 +23,7 @@ impl Absence {
     pub(super) fn compile(spec: &Spec) -> Self {
         Self {
             types: spec.of.as_ref().map(|of| of.device_types.clone()).unwrap_or_default(),
-            interval: spec.expected_interval.map(|interval| interval.millis()),
+            interval: spec.expected_interval.map(Duration::millis),
             missed: i64::from(spec.missed()),
         }
     }
@@ -34,7 +35,7 @@ impl Absence {
 
     /// How long a device of the zone may be silent.
     pub(in super::super) fn patience(&self, zone: &Zone) -> Millis {
-        let expected = zone.expected_report_interval.map(|interval| interval.millis());
+        let expected = zone.expected_report_interval.map(Duration::millis);
         self.interval.or(expected).unwrap_or(DEFAULT_INTERVAL).saturating_mul(self.missed)
     }
 }

@@ -5,6 +5,7 @@
 
 use parking_crds::{
     alert_rule::{Dwell as Spec, DwellLimit},
+    duration::Duration,
     event::Millis,
     inventory::Policy,
 };
@@ -33,8 +34,8 @@ impl Dwell {
     pub(super) fn compile(spec: &Spec) -> Self {
         Self {
             limit: spec.limit,
-            fallback: spec.fallback.map(|limit| limit.millis()),
-            grace: spec.grace.map(|grace| grace.millis()),
+            fallback: spec.fallback.map(Duration::millis),
+            grace: spec.grace.map(Duration::millis),
             close_after: spec.close_after().millis(),
         }
     }
@@ -43,17 +44,15 @@ impl Dwell {
     pub(in super::super) fn allowance(&self, policy: &Policy) -> Option<Allowance> {
         let limit = match self.limit {
             DwellLimit::Fixed(limit) => limit.millis(),
-            DwellLimit::Policy => policy.max_stay.map(|limit| limit.millis()).or(self.fallback)?,
+            DwellLimit::Policy => policy.max_stay.map(Duration::millis).or(self.fallback)?,
         };
-        let grace = self.grace.or(policy.grace.map(|grace| grace.millis())).unwrap_or(0);
+        let grace = self.grace.or(policy.grace.map(Duration::millis)).unwrap_or(0);
         Some(Allowance { limit, grace, close_after: self.close_after.max(limit) })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use parking_crds::duration::Duration;
-
     use super::*;
 
     fn dwell(limit: DwellLimit, fallback: Option<i64>, grace: Option<i64>) -> Dwell {
