@@ -277,4 +277,4 @@ impl<'a> Run<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::command) mod tests;

@@ -2,6 +2,11 @@
 //!
 //! Must not hold domain rules. A command reads its input, calls the domain through the ports and renders.
 
+pub mod doctor;
+pub mod feed;
+pub mod get;
 pub mod import;
+pub mod inventory;
 pub mod progress;
 pub mod replay;
+pub mod simulate;

@@ -16,9 +16,9 @@ pub use report::{EventTotals, Report, RuleReport};
 use crate::{
     adapters::embedded::{self, DataFolder, OpenError, SystemClock},
     command::{
+        feed::{Feed, FeedError},
         import::{ImportError, ImportReport, ImportSettings, Pace},
         progress::Bar,
-        replay::{Replay, ReplayError},
     },
     deployment::Deployment,
     domain::{
@@ -54,10 +54,10 @@ pub enum UpError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The source of the replay cannot be used.
+    /// What the pipeline is fed with cannot be used.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The replay stopped.
+    Feed(#[from] FeedError),
+    /// The import stopped.
     #[error(transparent)]
     Import(#[from] ImportError),
     /// A stage stopped.
@@ -87,13 +87,13 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let events = &deployment.pipeline.spec.events;
     let partitions = Partition::from(events.partitions);
     let name = deployment.pipeline.metadata.name.clone().unwrap_or_default();
-    let replay = open_replay(deployment, options, &name, partitions)?;
+    let input = open_feed(deployment, options, &name, partitions)?;
     let folder = embedded::open(&options.data, &name, partitions)?;
     let ports = ports(&folder);
     let (complete, done) = watch::channel(false);
     let mut stages = start_stages(deployment, options, &ports, partitions, &name, &done);
     let imported = tokio::select! {
-        imported = feed(replay, &ports) => imported?,
+        imported = feed(input, &ports) => imported?,
         Some(failed) = stages.join_next() => return Err(failed?.err().map_or_else(ended_early, UpError::from)),
     };
     if !options.until_idle {
@@ -119,12 +119,12 @@ fn ports(folder: &DataFolder) -> StagePorts {
     }
 }
 
-fn open_replay(
+fn open_feed(
     deployment: &Deployment,
     options: &UpOptions,
     tenant: &str,
     partitions: Partition,
-) -> Result<Option<Replay>, ReplayError> {
+) -> Result<Option<Feed>, FeedError> {
     let Some((format, path)) = &deployment.replay else { return Ok(None) };
     let pace = (options.pause > 0).then(|| {
         let pause = parking_crds::duration::Duration::from_millis(options.pause);
@@ -137,13 +137,13 @@ fn open_replay(
         pace,
         end_of_input: options.until_idle,
     };
-    Replay::open(format.parse()?, path, settings).map(Some)
+    Feed::open(format, path, settings).map(Some)
 }
 
-async fn feed(replay: Option<Replay>, ports: &StagePorts) -> Result<Option<ImportReport>, ImportError> {
-    let Some(mut replay) = replay else { return Ok(None) };
-    let bar = Bar::new("replay");
-    replay.run(ports.log.as_ref(), &mut |progress| bar.show(progress)).await.map(Some)
+async fn feed(input: Option<Feed>, ports: &StagePorts) -> Result<Option<ImportReport>, ImportError> {
+    let Some(mut input) = input else { return Ok(None) };
+    let bar = Bar::new("import");
+    input.run(ports.log.as_ref(), &mut |progress| bar.show(progress)).await.map(Some)
 }
 
 fn start_stages(

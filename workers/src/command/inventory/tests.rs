@@ -47,7 +47,7 @@ fn melbourne_has_every_bay_and_fits_a_config_map() {
 
 #[test]
 fn simulated_city_has_the_zones_of_its_profile() {
-    let text = made(&simulated(&root().join("examples/city/city.yaml")).unwrap());
+    let text = made(&simulated(&root().join("examples/city/city.profile")).unwrap());
     assert!(inventory(&text).latest().zones().iter().any(Zone::is_count_only));
     assert_committed("examples/city/inventory.yaml", &text);
 }

@@ -84,6 +84,8 @@ fn reading(code: &str, occupied: i64, updated: &str, time: Millis, tenant: &str)
 
 #[cfg(test)]
 mod tests {
+    use parking_crds::event::Quality;
+
     use super::*;
 
     const HEADER: &[u8] = b"SystemCodeNumber,Capacity,Occupancy,LastUpdated";

@@ -1,4 +1,4 @@
-# A city that never was, with the faults of real ones: parking simulate --profile examples/city/city.yaml
+# A city that never was, with the faults of real ones: parking simulate --profile examples/city/city.profile
 tenant: city
 seed: 20250602
 timeZone: Europe/London
