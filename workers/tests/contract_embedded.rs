@@ -1,5 +1,7 @@
 //! The adapters on a data folder keep every guarantee of their ports.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use parking_workers::{

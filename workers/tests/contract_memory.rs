@@ -1,5 +1,7 @@
 //! The adapters in memory keep every guarantee of their ports.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},

@@ -41,7 +41,7 @@ pub(super) fn encode(records: &Records) -> std::io::Result<Vec<EncodedBatch>> {
 
 fn encode_one(ends: &[u32], start: u32, body: &[u8]) -> std::io::Result<EncodedBatch> {
     let count = u32::try_from(ends.len()).map_err(std::io::Error::other)?;
-    let mut head = Vec::with_capacity(COUNT_BYTES + ends.len() * size_of::<u32>());
+    let mut head = Vec::with_capacity(COUNT_BYTES + size_of_val(ends));
     head.extend_from_slice(&count.to_le_bytes());
     for end in ends {
         head.extend_from_slice(&(end - start).to_le_bytes());

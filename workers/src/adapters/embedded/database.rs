@@ -27,6 +27,8 @@ use crate::ports::{
 
 /// Journals are replayed at a start, so their size bounds its time.
 const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+/// A table keeps about this much in memory until it is flushed.
+const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// What waits for the writer before callers wait too.
 const QUEUE: usize = 64;
@@ -153,7 +155,7 @@ fn open_tables(path: &Path) -> fjall::Result<Tables> {
         .manual_journal_persist(true)
         .open()?;
     let apart = KvSeparationOptions::default().compression(CompressionType::None);
-    let small = KeyspaceCreateOptions::default;
+    let small = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     Ok(Tables {
         records: database.keyspace("records", || small().with_kv_separation(Some(apart)))?,
         blocks: database.keyspace("blocks", small)?,

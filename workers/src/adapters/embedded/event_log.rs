@@ -116,7 +116,7 @@ fn read(
     let fetched = Fetched { first_offset: from, records };
     let whole = first + stored.len() as Offset == fetched.next_offset();
     if whole && fetched.next_offset() < end && fetched.records.bytes().len() < SMALL_BYTES.min(limit) {
-        return join_small(tables, at, fetched, end, limit);
+        return join_small(tables, at, &fetched, end, limit);
     }
     Ok(fetched)
 }
@@ -124,7 +124,7 @@ fn read(
 fn join_small(
     tables: &Tables,
     at: StreamPartition,
-    start: Fetched,
+    start: &Fetched,
     end: Offset,
     limit: usize,
 ) -> PortResult<Fetched> {

@@ -52,7 +52,7 @@ impl PartitionLog {
 
 #[derive(Debug)]
 struct Log {
-    log_id: Uuid,
+    id: Uuid,
     partitions: Partition,
     logs: Mutex<Stored>,
     ends: BTreeMap<(Stream, Partition), watch::Sender<Offset>>,
@@ -75,7 +75,7 @@ impl MemoryEventLog {
     pub fn new(log_id: Uuid, partitions: Partition) -> Self {
         let keys = Stream::ALL.into_iter().flat_map(|stream| (0..partitions).map(move |p| (stream, p)));
         let ends = keys.map(|key| (key, watch::Sender::new(0))).collect();
-        Self { log: Arc::new(Log { log_id, partitions, logs: Mutex::default(), ends }) }
+        Self { log: Arc::new(Log { id: log_id, partitions, logs: Mutex::default(), ends }) }
     }
 
     fn end_of(&self, at: StreamPartition) -> PortResult<&watch::Sender<Offset>> {
@@ -130,7 +130,7 @@ impl EventLog for MemoryEventLog {
         let ends = (0..self.log.partitions)
             .map(|partition| Ok(*self.end_of(StreamPartition { stream, partition })?.borrow()))
             .collect::<PortResult<_>>()?;
-        Ok(StreamFacts { log_id: self.log.log_id, ends })
+        Ok(StreamFacts { log_id: self.log.id, ends })
     }
 
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
