@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as StatusCondition, LabelSelector, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub use window::{ActiveWindow, RuleTime, TimeBasis};
     status = "AlertRuleStatus",
     derive = "PartialEq",
     cel,
+    validation = crate::rules::name(crate::names::RuleName::MAX_LENGTH),
+    validation = no_self_inhibition(),
     doc = "A condition on zones, spaces or devices that raises alerts.",
     printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipelineRef.name"),
     printcolumn(name = "Severity", type_ = "string", json_path = ".spec.severity"),
@@ -52,6 +54,8 @@ pub use window::{ActiveWindow, RuleTime, TimeBasis};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::immutable("pipelineRef.name", "make a new rule"))]
+#[x_kube(validation = keeps_firing_for_a_day_at_most())]
 pub struct AlertRuleSpec {
     /// The pipeline whose events are watched. Immutable.
     pub pipeline_ref: NameRef,
@@ -66,6 +70,7 @@ pub struct AlertRuleSpec {
     /// Labels that tell one alert of this rule from another. Default: as the condition suggests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub instance_key: Vec<InstanceLabel>,
     /// What must hold.
     pub condition: Condition,
@@ -206,6 +211,7 @@ impl InstanceLabel {
 
 /// What missing data means for an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum NoData {
     /// The state stays as it is.
     #[default]
@@ -218,6 +224,7 @@ pub enum NoData {
 
 /// What a failed evaluation means for an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum OnError {
     /// The failure is reported in the rule's status.
     #[default]
@@ -289,4 +296,17 @@ pub struct Instances {
     pub recovering: i64,
     /// Alerts without data.
     pub no_data: i64,
+}
+
+fn no_self_inhibition() -> Rule {
+    Rule::new("!has(self.spec.inhibitedBy) || self.spec.inhibitedBy.all(other, other.ruleRef != self.metadata.name)")
+        .message("a rule cannot inhibit itself")
+        .field_path(".spec.inhibitedBy")
+}
+
+fn keeps_firing_for_a_day_at_most() -> Rule {
+    let keep = crate::rules::duration("self.keepFiringFor");
+    Rule::new(format!("!has(self.keepFiringFor) || {keep} <= duration('24h')"))
+        .message("keepFiringFor must be at most 24h")
+        .field_path(".keepFiringFor")
 }

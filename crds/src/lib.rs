@@ -17,6 +17,8 @@ pub mod pipeline;
 pub mod quantity;
 pub mod reference;
 pub mod role;
+mod rules;
+mod schema;
 pub mod stats_job;
 pub mod stream;
 pub mod time;

@@ -187,7 +187,12 @@ impl Source<'_> {
 
     fn rules(&self, outcome: Result<(), ValidationErrors>) -> Result<(), Vec<Problem>> {
         let broken = outcome.err().map(ValidationErrors::into_vec).unwrap_or_default();
-        self.refuse(broken.into_iter().map(|error| (error.field_path, error.message)).collect())
+        self.refuse(
+            broken
+                .into_iter()
+                .map(|error| (error.field_path.trim_start_matches('.').to_owned(), error.message))
+                .collect(),
+        )
     }
 
     fn refuse(&self, found: Vec<(String, String)>) -> Result<(), Vec<Problem>> {

@@ -41,6 +41,7 @@ pub use worker::{Autoscaling, RollAfter, Worker, Workers};
     status = "ParkingPipelineStatus",
     derive = "PartialEq",
     cel,
+    validation = crate::rules::name(crate::names::PipelineName::MAX_LENGTH),
     doc = "A city's event pipeline: its streams, stores, workers and notification routes.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(
@@ -113,6 +114,7 @@ impl ParkingPipelineSpec {
 /// Where the inventory file is read from: exactly one member.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["configMapRef", "objectRef"]))]
 pub struct Inventory {
     /// A key of a ConfigMap in the pipeline's namespace, up to 1 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,6 +225,7 @@ pub struct ParkingPipelineStatus {
 
 /// Where a pipeline is between its phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum PipelinePhase {
     /// Dependencies or workers are not ready yet.
     Starting,

@@ -4,7 +4,7 @@
 //! Invariants: an absent optional field has the default that its accessor returns; the schema has no defaults.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,7 @@ pub use sink::{KafkaSink, LakeSink, PostgresSink, RedisSink, Sink, SinkKind};
     status = "StatsJobStatus",
     derive = "PartialEq",
     cel,
+    validation = crate::rules::name(crate::names::JobName::MAX_LENGTH),
     doc = "Statistics over the lake, computed again and again for each complete window.",
     printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend"),
@@ -43,6 +44,10 @@ pub use sink::{KafkaSink, LakeSink, PostgresSink, RedisSink, Sink, SinkKind};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::immutable("pipelineRef.name", "make a new job"))]
+#[x_kube(validation = computes_something())]
+#[x_kube(validation = crate::rules::positive("granularity"))]
+#[x_kube(validation = window_is_a_multiple())]
 pub struct StatsJobSpec {
     /// The pipeline whose lake is read. Immutable.
     pub pipeline_ref: NameRef,
@@ -60,10 +65,12 @@ pub struct StatsJobSpec {
     /// What each row stands for. Default: `[zone]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub group_by: Vec<GroupBy>,
     /// What is computed. Default: nothing but the queries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub statistics: Vec<Statistic>,
     /// Further statistics in SQL. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -179,6 +186,7 @@ pub struct Query {
 
 /// What happens to windows that were missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum MissedRuns {
     /// They are left out.
     Skip,
@@ -191,6 +199,7 @@ pub enum MissedRuns {
 
 /// What happens when a run is due while another goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum ConcurrencyPolicy {
     /// Both run.
     Allow,
@@ -234,6 +243,7 @@ pub struct StatsJobStatus {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum RunResult {
     /// Every sink has the result.
     Succeeded,
@@ -243,4 +253,21 @@ pub enum RunResult {
     LakeBehind,
     /// The run failed.
     Failed,
+}
+
+fn computes_something() -> Rule {
+    Rule::new("(has(self.statistics) && self.statistics.size() > 0) || (has(self.queries) && self.queries.size() > 0)")
+        .message("statistics or queries must name something to compute")
+        .field_path(".statistics")
+}
+
+fn window_is_a_multiple() -> Rule {
+    let seconds = |field: &str, default: &str| {
+        let text = crate::rules::duration(&format!("self.{field}"));
+        format!("(has(self.{field}) ? {text} : duration('{default}')).getSeconds()")
+    };
+    let (window, granularity) = (seconds("window", "24h"), seconds("granularity", "1h"));
+    Rule::new(format!("{granularity} < 1 || ({window} >= {granularity} && {window} % {granularity} == 0)"))
+        .message("window must be a multiple of granularity, in whole seconds")
+        .field_path(".window")
 }

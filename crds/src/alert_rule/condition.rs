@@ -1,6 +1,6 @@
 //! What must hold for an alert: one of eight kinds of condition.
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ use super::{DwellLimit, InstanceLabel};
 /// What must hold: exactly one member.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&[
+    "threshold", "dwell", "absence", "rate", "sequence", "entitlement", "anomaly", "cel"
+]))]
 pub struct Condition {
     /// A zone's metric crosses a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +89,9 @@ impl Condition {
 /// A zone's metric crosses a value.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = recovers_on_the_far_side())]
+#[x_kube(validation = coverage_is_a_share())]
+#[x_kube(validation = crate::rules::positive("window"))]
 pub struct Threshold {
     /// What is measured.
     pub metric: Metric,
@@ -163,6 +169,7 @@ pub enum Op {
 /// How several readings become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum Aggregate {
     /// The newest.
     #[default]
@@ -178,6 +185,8 @@ pub enum Aggregate {
 /// A vehicle stays too long.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = fallback_needs_policy())]
+#[x_kube(validation = crate::rules::positive("closeAfter"))]
 pub struct Dwell {
     /// The longest allowed stay: `policy`, as the zone's policy says, or a duration.
     pub limit: DwellLimit,
@@ -202,6 +211,7 @@ impl Dwell {
 /// A device is silent for longer than it should be.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::positive("expectedInterval"))]
 pub struct Absence {
     /// Which devices are watched. Default: all in scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,6 +245,7 @@ pub struct Devices {
 /// Something happens too often.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::positive("window"))]
 pub struct Rate {
     /// What is counted.
     #[serde(rename = "match")]
@@ -258,6 +269,7 @@ pub struct EventMatch {
 /// Something is not followed in time by what should follow.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::positive("within"))]
 pub struct Sequence {
     /// What begins it.
     pub first: RecordMatch,
@@ -266,6 +278,7 @@ pub struct Sequence {
     /// Labels that both must share. Default: the rule's instance key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub correlate_on: Vec<InstanceLabel>,
     /// Within which time.
     pub within: Duration,
@@ -274,6 +287,7 @@ pub struct Sequence {
 /// A record of one kind: exactly one of `eventType` and `recordType`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["eventType", "recordType"]))]
 pub struct RecordMatch {
     /// A CDS event of this type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,7 +295,7 @@ pub struct RecordMatch {
     pub event_type: Option<EventType>,
     /// A companion record of this type, such as `payment.captured`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z_]+\.[a-z_]+$"))]
+    #[schemars(length(min = 1, max = 64))]
     pub record_type: Option<String>,
 }
 
@@ -301,6 +315,7 @@ pub struct Entitlement {
 
 /// What a failed look-up of a right means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum OnLookupError {
     /// The failure is reported in the rule's status; no alert is raised.
     #[default]
@@ -312,6 +327,7 @@ pub enum OnLookupError {
 /// A metric is far from what is usual at this hour of the week.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = deviates_above_zero())]
 pub struct Anomaly {
     /// What is measured.
     pub metric: Metric,
@@ -340,4 +356,31 @@ pub struct Cel {
     /// The expression; `event` is the CDS event. It must give a boolean.
     #[schemars(length(min = 1, max = 4096))]
     pub expression: String,
+}
+
+fn recovers_on_the_far_side() -> Rule {
+    Rule::new(
+        "!has(self.recover) || (self.op in ['>=', '>'] \
+         ? double(self.recover) <= double(self.value) : double(self.recover) >= double(self.value))",
+    )
+    .message("recover must lie on the far side of value: below it for >= and >, above it for <= and <")
+    .field_path(".recover")
+}
+
+fn coverage_is_a_share() -> Rule {
+    Rule::new(
+        "!has(self.minCoverage) || (double(self.minCoverage) >= 0.0 && double(self.minCoverage) <= 1.0)",
+    )
+    .message("minCoverage must be between 0 and 1")
+    .field_path(".minCoverage")
+}
+
+fn fallback_needs_policy() -> Rule {
+    Rule::new("!has(self.fallback) || self.limit == 'policy'")
+        .message("fallback is used only with the limit `policy`")
+        .field_path(".fallback")
+}
+
+fn deviates_above_zero() -> Rule {
+    Rule::new("double(self.mads) > 0.0").message("mads must be above 0").field_path(".mads")
 }

@@ -17,6 +17,7 @@ use super::InstanceLabel;
 pub struct Notify {
     /// Routes of the pipeline.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub routes: Vec<RouteName>,
     /// Labels whose equal values put alerts into one notification. Default: one notification per alert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,5 +83,6 @@ pub struct Inhibition {
     /// Labels that must be equal in both alerts. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub equal: Vec<InstanceLabel>,
 }

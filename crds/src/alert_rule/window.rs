@@ -30,6 +30,7 @@ pub struct RuleTime {
 /// Which time counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum TimeBasis {
     /// When it happened on the ground.
     #[default]
@@ -42,9 +43,10 @@ pub struct ActiveWindow {
     /// Days on which the span begins. Default: every day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub days_of_week: Vec<Weekday>,
     /// First minute of the span, `HH:MM`.
     pub time_of_day_start: TimeOfDay,
-    /// First minute after the span, `HH:MM`; a span that ends before it starts ends on the next day.
+    /// First minute after the span, `HH:MM`; a span that ends at or before its start ends on the next day.
     pub time_of_day_end: TimeOfDay,
 }

@@ -151,11 +151,15 @@ fn check_list(schema: &Value, items: &[Value], path: &str, found: &mut Vec<Findi
         found.push((path.to_owned(), message));
     });
     let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+    let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     let mut seen = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
         let field = format!("{path}[{index}]");
         if let Some(schema) = schema.get("items") {
             check_value(schema, item, &field, found);
+        }
+        if is_set && !seen.insert(("", item.as_str().unwrap_or_default())) {
+            found.push((field.clone(), format!("{item} stands in this list twice")));
         }
         for key in keys.into_iter().flatten().filter_map(Value::as_str) {
             let name = item.get(key).and_then(Value::as_str).unwrap_or_default();

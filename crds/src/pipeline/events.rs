@@ -1,6 +1,6 @@
 //! The streams of a pipeline and how time is read from them.
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
@@ -8,6 +8,10 @@ use crate::duration::Duration;
 /// The streams and how time is read from them.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::immutable("partitions", "every zone must stay on its partition; make a new pipeline and replay the events into it"))]
+#[x_kube(validation = replication_never_shrinks())]
+#[x_kube(validation = crate::rules::positive("idleAfter"))]
+#[x_kube(validation = crate::rules::positive("retention"))]
 pub struct Events {
     /// Partitions of every stream. Immutable: a zone must stay on its partition.
     #[schemars(range(min = 1, max = 1024))]
@@ -63,4 +67,11 @@ impl Events {
     pub fn max_ahead(&self) -> Duration {
         self.max_ahead.unwrap_or(Duration::from_secs(300))
     }
+}
+
+fn replication_never_shrinks() -> Rule {
+    let copies = |of: &str| format!("(has({of}.replicationFactor) ? {of}.replicationFactor : 3)");
+    Rule::new(format!("{} >= {}", copies("self"), copies("oldSelf")))
+        .message("replicationFactor cannot shrink; absent it is 3")
+        .field_path(".replicationFactor")
 }

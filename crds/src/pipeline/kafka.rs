@@ -1,6 +1,6 @@
 //! Where the streams live.
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use crate::{
 /// Where the streams live: exactly one member.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["strimzi", "external"]))]
+#[x_kube(validation = cluster_is_immutable())]
 pub struct Kafka {
     /// A cluster run by Strimzi; topics and users are made as its custom resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +41,7 @@ pub struct StrimziKafka {
 /// A Kafka cluster that somebody else runs.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = sasl_needs_credentials())]
 pub struct ExternalKafka {
     /// Comma-separated `host:port` of some brokers.
     #[schemars(length(min = 3, max = 1024))]
@@ -60,6 +63,7 @@ pub struct ExternalKafka {
 /// How to talk to Kafka brokers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum SecurityProtocol {
     /// Without encryption or login.
     #[default]
@@ -74,6 +78,7 @@ pub enum SecurityProtocol {
 
 /// How to log in to Kafka.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum SaslMechanism {
     /// User name and password as they are.
     #[serde(rename = "PLAIN")]
@@ -85,4 +90,23 @@ pub enum SaslMechanism {
     #[default]
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
+}
+
+/// Stands on the parent, or removing a member and adding another would pass.
+fn cluster_is_immutable() -> Rule {
+    Rule::new(
+        "has(self.strimzi) == has(oldSelf.strimzi) && (!has(self.strimzi) || \
+         (self.strimzi.cluster == oldSelf.strimzi.cluster \
+         && has(self.strimzi.__namespace__) == has(oldSelf.strimzi.__namespace__) \
+         && (!has(self.strimzi.__namespace__) || self.strimzi.__namespace__ == oldSelf.strimzi.__namespace__)))",
+    )
+    .message("the Kafka cluster cannot be changed: make a new pipeline and replay the events into it")
+}
+
+fn sasl_needs_credentials() -> Rule {
+    Rule::new(
+        "!has(self.securityProtocol) || !self.securityProtocol.startsWith('SASL') || has(self.credentialsSecretRef)",
+    )
+    .message("credentialsSecretRef must be set with a SASL protocol")
+    .field_path(".credentialsSecretRef")
 }

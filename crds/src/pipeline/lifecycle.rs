@@ -57,6 +57,7 @@ impl DeletionPolicy {
 
 /// Whether data outlives its pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum Retention {
     /// The data stays.
     #[default]

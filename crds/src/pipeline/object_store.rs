@@ -8,10 +8,13 @@ use crate::{duration::Duration, names::BucketName, reference::NameRef};
 /// A bucket that speaks the S3 protocol.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::immutable("bucket", "the lake would stay behind; make a new pipeline"))]
+#[x_kube(validation = crate::rules::http("endpoint"))]
+#[x_kube(validation = crate::rules::positive("retention"))]
 pub struct ObjectStore {
     /// URL of the service. Default: AWS in the given region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 1024), regex(pattern = "^https?://.+"))]
+    #[schemars(length(min = 8, max = 1024))]
     pub endpoint: Option<String>,
     /// Region of the bucket. Default: `us-east-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

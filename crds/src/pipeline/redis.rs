@@ -1,7 +1,7 @@
 //! Where live state is kept.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::{names::ObjectName, quantity::Bytes, reference::NameRef};
 /// Where live state is kept: exactly one member.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["managed", "external"]))]
 pub struct Redis {
     /// A Redis with Sentinel that the operator makes and repairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +23,7 @@ pub struct Redis {
 /// A Redis with Sentinel that the operator makes and repairs.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = odd_sentinels())]
 pub struct ManagedRedis {
     /// Redis servers, one of them master. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +45,7 @@ pub struct ManagedRedis {
     pub image: Option<String>,
     /// CPU and memory of each server. Default: requests of 100m and 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::bare::<ResourceRequirements>")]
     pub resources: Option<ResourceRequirements>,
 }
 
@@ -96,4 +99,10 @@ pub struct RedisTls {
     /// Secret with the certificate authority in `ca.crt`. Default: the system's authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<NameRef>,
+}
+
+fn odd_sentinels() -> Rule {
+    Rule::new("!has(self.sentinels) || self.sentinels % 2 == 1")
+        .message("sentinels must be an odd number, so that a majority exists")
+        .field_path(".sentinels")
 }

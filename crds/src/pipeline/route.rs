@@ -12,6 +12,7 @@ use crate::{
 /// Where alerts are delivered: a name and exactly one target.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["webhook", "slack", "discord", "email", "console"]))]
 pub struct Route {
     /// Name by which rules refer to the route.
     pub name: RouteName,
@@ -83,10 +84,12 @@ impl Route {
 /// A target behind a URL: exactly one of `url` and `urlSecretRef`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["url", "urlSecretRef"]))]
+#[x_kube(validation = crate::rules::http("url"))]
 pub struct UrlTarget {
     /// The URL, when it is no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://.+"))]
+    #[schemars(length(min = 8, max = 2048))]
     pub url: Option<String>,
     /// The Secret that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]

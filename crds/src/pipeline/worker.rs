@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration, TopologySpreadConstraint};
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +13,8 @@ use crate::{duration::Duration, names::ObjectName, role::Role};
 /// The workers, by role.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = only_the_archive_rolls())]
+#[x_kube(validation = lag_needs_partitions())]
 pub struct Workers {
     /// Accepts events. Default: one replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,7 @@ impl Workers {
 /// How many workers of one role run, and where.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = one_source_of_replicas())]
 pub struct Worker {
     /// Fixed number of workers; not together with `autoscaling`. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +79,7 @@ pub struct Worker {
     pub roll_after: Option<RollAfter>,
     /// CPU and memory of each worker. Default: the operator's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::bare::<ResourceRequirements>")]
     pub resources: Option<ResourceRequirements>,
     /// Labels of the nodes to run on. Default: any node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -83,11 +87,11 @@ pub struct Worker {
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the workers tolerate. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), schema_with = "crate::schema::bare::<Vec<Toleration>>")]
     pub tolerations: Vec<Toleration>,
     /// How workers spread over nodes and zones. Default: evenly over nodes, if possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), schema_with = "crate::schema::bare::<Vec<TopologySpreadConstraint>>")]
     pub topology_spread: Vec<TopologySpreadConstraint>,
     /// Priority class of the workers. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +109,8 @@ fn as_written(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 /// Number of workers by load: exactly one of `lagThreshold` and `cpuUtilization`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["lagThreshold", "cpuUtilization"]))]
+#[x_kube(validation = bounds_in_order())]
 pub struct Autoscaling {
     /// Fewest workers. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,4 +159,35 @@ impl RollAfter {
     pub fn age(&self) -> Duration {
         self.age.unwrap_or(Duration::from_secs(60))
     }
+}
+
+fn no_role_but(allowed: &[Role], setting: impl Fn(&str) -> String) -> String {
+    let others = Role::ALL.into_iter().filter(|role| !allowed.contains(role));
+    let rules: Vec<String> =
+        others.map(|role| format!("(!has(self.{role}) || {})", setting(&format!("self.{role}")))).collect();
+    rules.join(" && ")
+}
+
+fn only_the_archive_rolls() -> Rule {
+    Rule::new(no_role_but(&[Role::Archive], |role| format!("!has({role}.rollAfter)")))
+        .message("rollAfter belongs to archive only")
+}
+
+fn lag_needs_partitions() -> Rule {
+    Rule::new(no_role_but(&[Role::Occupancy, Role::Alert, Role::Archive], |role| {
+        format!("!has({role}.autoscaling) || !has({role}.autoscaling.lagThreshold)")
+    }))
+    .message("lagThreshold belongs to occupancy, alert and archive only; use cpuUtilization")
+}
+
+fn one_source_of_replicas() -> Rule {
+    Rule::new("!(has(self.replicas) && has(self.autoscaling))")
+        .message("replicas and autoscaling exclude each other")
+        .field_path(".replicas")
+}
+
+fn bounds_in_order() -> Rule {
+    Rule::new("(has(self.minReplicas) ? self.minReplicas : 1) <= self.maxReplicas")
+        .message("minReplicas must not be above maxReplicas")
+        .field_path(".minReplicas")
 }

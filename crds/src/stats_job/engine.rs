@@ -12,6 +12,7 @@ use crate::quantity::Bytes;
 /// What computes: exactly one member.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["datafusion", "spark"]))]
 pub struct Engine {
     /// `DataFusion` in one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,7 @@ impl Engine {
 pub struct DataFusion {
     /// CPU and memory of the process. Default: the operator's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::bare::<ResourceRequirements>")]
     pub resources: Option<ResourceRequirements>,
 }
 

@@ -9,6 +9,7 @@ use crate::{duration::Duration, names::TableName, reference::NameRef};
 /// Where results go: exactly one member.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["lake", "redis", "kafka", "postgres"]))]
 pub struct Sink {
     /// A table of the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
