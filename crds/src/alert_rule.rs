@@ -239,7 +239,7 @@ pub enum OnError {
 pub struct Limits {
     /// Most alerts active at once; above it one alert stands for all. Default: 5000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 100_000))]
     pub max_active: Option<u32>,
 }
 

@@ -1,9 +1,5 @@
 //! The vocabulary of the parking platform.
 #![expect(unreachable_pub, reason = "kube derives copies of the spec structs inside function bodies")]
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "a custom resource has several columns and rules, each an attribute"
-)]
 
 pub mod alert_rule;
 pub mod condition;

@@ -155,11 +155,11 @@ pub struct Ingest {
 pub struct IngestLimits {
     /// Events per second and API key. Default: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1_000_000))]
     pub events_per_second: Option<u32>,
     /// Longest request body, in bytes. Default: 8388608.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1024, max = 67_108_864))]
+    #[schemars(with = "Option<i32>", range(min = 1024, max = 67_108_864))]
     pub max_body_bytes: Option<u32>,
 }
 

@@ -94,11 +94,11 @@ pub struct StatsJobSpec {
     pub suspend: Option<bool>,
     /// Successful Jobs that are kept. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100))]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 100))]
     pub successful_runs_history_limit: Option<u32>,
     /// Failed Jobs that are kept. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100))]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 100))]
     pub failed_runs_history_limit: Option<u32>,
 }
 

@@ -220,7 +220,7 @@ fn worker_config(
     worker: Option<&Worker>,
 ) -> Result<WorkerConfig, TopologyError> {
     let spec = &pipeline.spec;
-    let roll = worker.and_then(|worker| worker.roll_after).unwrap_or_default();
+    let rolling = worker.and_then(|worker| worker.roll_after).unwrap_or_default();
     Ok(WorkerConfig {
         version: Version,
         role,
@@ -236,7 +236,7 @@ fn worker_config(
         rules: "/etc/parking/rules".to_owned(),
         secrets: "/etc/parking/secrets".to_owned(),
         listen: "0.0.0.0:8080".to_owned(),
-        roll_after: (role == Role::Archive).then(|| roll_settings(roll)),
+        roll_after: (role == Role::Archive).then(|| roll_settings(rolling)),
         routes: if role == Role::Notify { spec.routes.clone() } else { Vec::new() },
         ingest: (role == Role::Ingest).then(|| ingest_settings(pipeline)),
     })

@@ -100,6 +100,14 @@ fn no_field_has_a_default_that_a_gitops_tool_would_see_as_drift() {
 }
 
 #[test]
+fn integers_have_formats_that_the_api_server_knows() {
+    every_node(|path, schema| {
+        let format = schema["format"].as_str().unwrap_or_default();
+        assert!(["", "int32", "int64", "date-time"].contains(&format), "{path}: {format}");
+    });
+}
+
+#[test]
 fn no_field_is_a_float() {
     every_node(|path, schema| assert_ne!(schema["type"], "number", "{path}"));
 }

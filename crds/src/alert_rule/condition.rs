@@ -221,7 +221,7 @@ pub struct Absence {
     pub expected_interval: Option<Duration>,
     /// Reports that must be missing. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1000))]
     pub missed: Option<u32>,
 }
 
@@ -251,7 +251,7 @@ pub struct Rate {
     #[serde(rename = "match")]
     pub matching: EventMatch,
     /// How many must happen.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(with = "i32", range(min = 1, max = 100_000))]
     pub count: u32,
     /// Within which time.
     pub window: Duration,
@@ -337,7 +337,7 @@ pub struct Anomaly {
     pub mads: Decimal,
     /// Weeks of history that must exist. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 104))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 104))]
     pub min_weeks: Option<u32>,
 }
 

@@ -37,7 +37,7 @@ impl Error {
         let error = error.without_snippet();
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         let message = match error {
-            serde_saphyr::Error::Message { msg, .. } => msg.to_string(),
+            serde_saphyr::Error::Message { msg, .. } => msg.clone(),
             other => other.to_string(),
         };
         Self {
@@ -91,7 +91,7 @@ impl Outline {
     /// The path of the last field that begins at or before the position.
     pub(super) fn field_at(&self, line: u64, column: u64) -> String {
         let mut best = ((0, 0), String::new());
-        self.visit(String::new(), &mut |outline, path| {
+        self.visit("", &mut |outline, path| {
             let begins = (outline.line, outline.column);
             if begins <= (line, column) && begins >= best.0 {
                 best = (begins, path.to_owned());
@@ -100,20 +100,20 @@ impl Outline {
         best.1
     }
 
-    fn visit(&self, path: String, see: &mut impl FnMut(&Self, &str)) {
-        see(self, &path);
+    fn visit(&self, path: &str, see: &mut impl FnMut(&Self, &str)) {
+        see(self, path);
         match &self.node {
             Node::Scalar(_) => {}
             Node::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    item.visit(format!("{path}[{index}]"), see);
+                    item.visit(&format!("{path}[{index}]"), see);
                 }
             }
             Node::Map(entries) => {
                 for (key, value) in entries {
-                    let path = super::schema::join(&path, &key.text());
+                    let path = super::schema::join(path, &key.text());
                     see(key, &path);
-                    value.visit(path, see);
+                    value.visit(&path, see);
                 }
             }
         }

@@ -104,7 +104,7 @@ fn check_value(schema: &Value, value: &Value, path: &str, found: &mut Vec<Findin
         }
         (Some("boolean"), Value::Bool(_)) | (None, _) => {}
         (Some("string"), Value::Number(_) | Value::Bool(_)) => {
-            report(format!("must be a string: write \"{value}\""))
+            report(format!("must be a string: write \"{value}\""));
         }
         (Some(expected), _) => report(format!("must be {}, not {}", article(expected), describe(value))),
     }

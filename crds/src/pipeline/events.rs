@@ -14,11 +14,11 @@ use crate::duration::Duration;
 #[x_kube(validation = crate::rules::positive("retention"))]
 pub struct Events {
     /// Partitions of every stream. Immutable: a zone must stay on its partition.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(with = "i32", range(min = 1, max = 1024))]
     pub partitions: u16,
     /// Copies of every record. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 7))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 7))]
     pub replication_factor: Option<u16>,
     /// How long the streams keep a record after it was appended. Default: 7d.
     #[serde(default, skip_serializing_if = "Option::is_none")]

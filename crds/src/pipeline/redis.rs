@@ -27,11 +27,11 @@ pub struct Redis {
 pub struct ManagedRedis {
     /// Redis servers, one of them master. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 9))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 9))]
     pub replicas: Option<u16>,
     /// Sentinels; an odd number, so that a majority exists. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 9))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 9))]
     pub sentinels: Option<u16>,
     /// Size of each server's volume. Default: 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]

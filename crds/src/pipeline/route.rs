@@ -33,7 +33,7 @@ pub struct Route {
     pub console: Option<Console>,
     /// Most notifications per minute; more are held back, not dropped. Default: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 6000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 6000))]
     pub max_per_minute: Option<u32>,
     /// Whether alerts caused by replayed records are delivered. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -69,7 +69,7 @@ impl Workers {
 pub struct Worker {
     /// Fixed number of workers; not together with `autoscaling`. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1024))]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 1024))]
     pub replicas: Option<u16>,
     /// Number of workers by load; not together with `replicas`. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,18 +114,18 @@ fn as_written(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub struct Autoscaling {
     /// Fewest workers. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1024))]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 1024))]
     pub min_replicas: Option<u16>,
     /// Most workers; partitions bound the useful number for occupancy, alert and archive.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(with = "i32", range(min = 1, max = 1024))]
     pub max_replicas: u16,
     /// Records of lag per worker above which one is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1_000_000_000))]
     pub lag_threshold: Option<u32>,
     /// Mean CPU use, in percent of the request, above which a worker is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 100))]
     pub cpu_utilization: Option<u16>,
 }
 
@@ -142,7 +142,7 @@ impl Autoscaling {
 pub struct RollAfter {
     /// Rows in the file. Default: 1000000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000_000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 100_000_000))]
     pub rows: Option<u32>,
     /// Age of the oldest row. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]

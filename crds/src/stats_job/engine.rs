@@ -58,11 +58,11 @@ pub struct DataFusion {
 pub struct Spark {
     /// Executors. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 1000))]
     pub executors: Option<u32>,
     /// Cores of each executor. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 128))]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 128))]
     pub executor_cores: Option<u32>,
     /// Memory of each executor. Default: 2Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -89,7 +89,8 @@ impl PipelineId {
     }
 
     fn hash(&self) -> String {
-        let digest = Sha256::digest(self.to_string());
-        digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+        let digest: [u8; 32] = Sha256::digest(self.to_string()).into();
+        let first_bytes = digest.iter().take(5).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        format!("{first_bytes:010x}")
     }
 }
