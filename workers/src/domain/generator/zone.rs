@@ -255,7 +255,7 @@ impl ZoneFeed {
         let falls_silent =
             self.faults.silent * f64::from(u32::try_from(self.report_interval).unwrap_or(0)) / DAY;
         let silent = self.chance.happens(falls_silent);
-        let length = HOUR + millis(self.chance.exponential(DAY / 12.0));
+        let length = if silent { HOUR + millis(self.chance.exponential(DAY / 12.0)) } else { 0 };
         let Some(device) = self.devices.get_mut(number as usize) else { return };
         if silent {
             device.silent_until = device.silent_until.max(now + length);
