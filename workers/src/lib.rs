@@ -6,4 +6,5 @@ pub mod deployment;
 pub mod domain;
 pub mod ports;
 pub mod runtime;
+#[cfg(feature = "lake")]
 pub mod up;

@@ -4,6 +4,7 @@
 //! `until_idle` it ends when the input is complete and every record was stepped, committed and published.
 
 mod report;
+mod tables;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -12,9 +13,13 @@ use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 pub use report::{EventTotals, Report, RuleReport};
+pub use tables::{JobReport, TableReport};
 
 use crate::{
-    adapters::embedded::{self, DataFolder, OpenError, SystemClock},
+    adapters::{
+        embedded::{self, DataFolder, OpenError, SystemClock},
+        lake::statistics::StatsError,
+    },
     command::{
         feed::{Feed, FeedError},
         import::{ImportError, ImportReport, ImportSettings, Pace},
@@ -28,6 +33,7 @@ use crate::{
     ports::{ErrorKind, PortError, event_log::Partition},
     runtime::{
         alert::Alert,
+        archive::{ArchiveError, RollAfter},
         occupancy::Occupancy,
         stage::{CommitLimits, Stage, StageError, StagePorts, StageRunner, Turn},
     },
@@ -63,6 +69,12 @@ pub enum UpError {
     /// A stage stopped.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// The archive stopped.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A statistics job failed.
+    #[error(transparent)]
+    Stats(#[from] StatsError),
     /// A port failed outside the stages.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -91,10 +103,17 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let folder = embedded::open(&options.data, &name, partitions)?;
     let ports = ports(&folder);
     let (complete, done) = watch::channel(false);
+    let lake = tables::open(&folder, ports.log.as_ref(), partitions).await?;
+    let limits = limits(deployment);
+    let archive =
+        tables::archive(&folder, &ports, &lake, limits, &deployment.inventory, roll_after(deployment, options));
+    let (stages_done, archive_done) = watch::channel(false);
+    let mut archive = JoinSet::from_iter([tables::drive(archive, ports.clone(), archive_done)]);
     let mut stages = start_stages(deployment, options, &ports, partitions, &name, &done);
     let imported = tokio::select! {
         imported = feed(input, &ports) => imported?,
         Some(failed) = stages.join_next() => return Err(failed?.err().map_or_else(ended_early, UpError::from)),
+        Some(failed) = archive.join_next() => return Err(failed?.err().unwrap_or_else(ended_early)),
     };
     if !options.until_idle {
         wait_for_signal().await;
@@ -103,7 +122,13 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     while let Some(ended) = stages.join_next().await {
         ended??;
     }
-    let report = Report::collect(&name, ports.store.as_ref(), partitions, &deployment.rules).await?;
+    stages_done.send_replace(true);
+    while let Some(ended) = archive.join_next().await {
+        ended??;
+    }
+    let mut report = Report::collect(&name, ports.store.as_ref(), partitions, &deployment.rules).await?;
+    report.stats = tables::compute(&lake, &deployment.jobs).await?;
+    report.lake = tables::figures(&lake).await?;
     Ok(report.timed(started.elapsed(), imported.map_or(0, |imported| imported.appended)))
 }
 
@@ -154,12 +179,7 @@ fn start_stages(
     tenant: &str,
     done: &watch::Receiver<bool>,
 ) -> JoinSet<Result<(), StageError>> {
-    let events = &deployment.pipeline.spec.events;
-    let limits = EventLimits {
-        allowed_lateness: events.allowed_lateness(),
-        max_age: events.max_age(),
-        max_ahead: events.max_ahead(),
-    };
+    let limits = limits(deployment);
     let (rules, refused) = RuleSet::compile(&deployment.rules);
     for (rule, error) in refused {
         tracing::warn!(rule, reason = error.reason(), "rule refused: {error}");
@@ -184,6 +204,30 @@ fn start_stages(
         );
     }
     stages
+}
+
+fn limits(deployment: &Deployment) -> EventLimits {
+    let events = &deployment.pipeline.spec.events;
+    EventLimits {
+        allowed_lateness: events.allowed_lateness(),
+        max_age: events.max_age(),
+        max_ahead: events.max_ahead(),
+    }
+}
+
+/// With `until_idle` files are cut by the input alone, never by the pace of the run.
+fn roll_after(deployment: &Deployment, options: &UpOptions) -> RollAfter {
+    let workers = deployment.pipeline.spec.workers.as_ref();
+    let wanted = workers.and_then(|workers| workers.archive.as_ref()).and_then(|archive| archive.roll_after.as_ref());
+    let mut roll = RollAfter::default();
+    if let Some(wanted) = wanted {
+        roll.rows = wanted.rows.map_or(roll.rows, u64::from);
+        roll.age = wanted.age.or(roll.age);
+    }
+    if options.until_idle {
+        roll.age = None;
+    }
+    roll
 }
 
 #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]

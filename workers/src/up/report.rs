@@ -8,10 +8,14 @@ use parking_crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::UpError;
+use super::{
+    UpError,
+    tables::{JobReport, TableReport},
+};
 use crate::{
     ports::{
         event_log::Partition,
+        lake::Table,
         state_store::{BlockKey, StageKey, StateStore},
     },
     runtime::{
@@ -62,6 +66,10 @@ pub struct Report {
     pub sessions: u64,
     /// Alerts by rule.
     pub alerts: BTreeMap<String, RuleReport>,
+    /// Tables of the lake.
+    pub lake: BTreeMap<Table, TableReport>,
+    /// Results of statistics jobs.
+    pub stats: BTreeMap<String, JobReport>,
     /// Time of this run, ms.
     pub elapsed_ms: u64,
     /// Records that this run appended, a second.
@@ -142,6 +150,12 @@ impl Report {
         for (rule, RuleReport { fired, resolved, firing }) in &self.alerts {
             let _ =
                 writeln!(text, "  alert        {rule}: fired {fired}, resolved {resolved}, firing {firing}");
+        }
+        for (table, TableReport { rows, files, bytes }) in &self.lake {
+            let _ = writeln!(text, "  table        {}: {rows} rows in {files} files, {bytes} bytes", table.as_str());
+        }
+        for (job, JobReport { windows, rows }) in &self.stats {
+            let _ = writeln!(text, "  statistics   {job}: {windows} windows, {rows} rows");
         }
         let _ = writeln!(text, "  took         {} ms, {} events/s", self.elapsed_ms, self.events_per_second);
         text

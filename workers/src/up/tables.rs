@@ -1,0 +1,123 @@
+//! The archive and the statistics of a running pipeline, and what their tables hold.
+//!
+//! Invariant: rows are cut into files by the input alone, so that an interrupted run leaves the tables
+//! of an undisturbed one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_crds::{duration::Duration, stats_job::StatsJob};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::UpError;
+use crate::{
+    adapters::{
+        embedded::DataFolder,
+        lake::{
+            DeltaLake, ParquetEncoder,
+            statistics::{self, Outcome},
+        },
+    },
+    domain::verdict::EventLimits,
+    ports::{
+        PortResult,
+        event_log::{EventLog, Partition, Stream},
+        lake::Table,
+    },
+    runtime::{
+        archive::{Archive, ArchivePorts, ArchiveSettings, Flush, RollAfter},
+        stage::StagePorts,
+    },
+};
+
+/// What a table holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    /// Rows.
+    pub rows: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes in the files.
+    pub bytes: u64,
+}
+
+/// What a job's result holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JobReport {
+    /// Windows.
+    pub windows: u64,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// How long the archive rests when it has read everything.
+const REST: Duration = Duration::from_millis(100);
+
+/// The lake of a data folder.
+pub(super) async fn open(folder: &DataFolder, log: &dyn EventLog, partitions: Partition) -> PortResult<Arc<DeltaLake>> {
+    let source = log.facts(Stream::Events).await?.log_id.to_string();
+    Ok(Arc::new(DeltaLake::open(folder.lake_path(), &source, partitions)?))
+}
+
+/// An archive of all partitions.
+pub(super) fn archive(
+    folder: &DataFolder,
+    ports: &StagePorts,
+    lake: &Arc<DeltaLake>,
+    limits: EventLimits,
+    inventory: &Arc<parking_crds::inventory::Inventory>,
+    roll_after: RollAfter,
+) -> Archive {
+    let ports = ArchivePorts {
+        log: Arc::clone(&ports.log),
+        lake: Arc::clone(lake) as Arc<_>,
+        objects: Arc::new(folder.object_store()),
+        clock: Arc::clone(&ports.clock),
+        encoder: Arc::new(ParquetEncoder),
+    };
+    let partitions = (0..lake.partitions()).collect();
+    let inventory = Arc::clone(inventory);
+    Archive::new(ports, ArchiveSettings { partitions, roll_after, limits, inventory, jitter: 0 })
+}
+
+/// Archives until the stages are done, then all that is left.
+pub(super) async fn drive(
+    mut archive: Archive,
+    ports: StagePorts,
+    mut stages_done: watch::Receiver<bool>,
+) -> Result<(), UpError> {
+    while !*stages_done.borrow_and_update() {
+        if archive.run_once(Flush::AtLimits).await?.is_idle() {
+            tokio::select! {
+                () = ports.clock.pause(REST) => {}
+                _ = stages_done.changed() => {}
+            }
+        }
+    }
+    archive.run_until_idle(Flush::Now).await?;
+    Ok(())
+}
+
+/// Runs every job over the windows that are complete.
+pub(super) async fn compute(lake: &DeltaLake, jobs: &[StatsJob]) -> Result<BTreeMap<String, JobReport>, UpError> {
+    let mut reports = BTreeMap::new();
+    for job in jobs.iter().filter(|job| !job.spec.suspend()) {
+        let name = job.metadata.name.clone().unwrap_or_default();
+        let report = statistics::run(lake, &name, &job.spec).await?;
+        if report.outcome == Outcome::LakeBehind {
+            tracing::info!(job = name, "no window is complete yet");
+        }
+        reports.insert(name, JobReport { windows: report.windows, rows: report.rows });
+    }
+    Ok(reports)
+}
+
+/// What the tables hold.
+pub(super) async fn figures(lake: &DeltaLake) -> PortResult<BTreeMap<Table, TableReport>> {
+    let mut reports = BTreeMap::new();
+    for table in Table::ALL {
+        let figures = lake.figures(table).await?;
+        reports.insert(table, TableReport { rows: figures.rows, files: figures.files, bytes: figures.bytes });
+    }
+    Ok(reports)
+}
