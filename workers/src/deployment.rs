@@ -17,6 +17,8 @@ use parking_crds::{
     stats_job::StatsJob,
 };
 
+use crate::{domain::verdict::EventLimits, ports::event_log::Partition};
+
 /// The annotation that names what `parking up` replays: `format:path`.
 pub const REPLAY_ANNOTATION: &str = "parking.tinyx.io/replay";
 
@@ -31,8 +33,32 @@ pub struct Deployment {
     pub jobs: Vec<StatsJob>,
     /// Its inventory.
     pub inventory: Arc<Inventory>,
+    /// The inventory as it was written.
+    pub inventory_text: String,
     /// What is replayed into it: format and file.
     pub replay: Option<(String, PathBuf)>,
+}
+
+impl Deployment {
+    /// Name of the pipeline.
+    pub fn name(&self) -> String {
+        self.pipeline.metadata.name.clone().unwrap_or_default()
+    }
+
+    /// Partitions of every stream.
+    pub fn partitions(&self) -> Partition {
+        Partition::from(self.pipeline.spec.events.partitions)
+    }
+
+    /// Limits of the events.
+    pub fn limits(&self) -> EventLimits {
+        let events = &self.pipeline.spec.events;
+        EventLimits {
+            allowed_lateness: events.allowed_lateness(),
+            max_age: events.max_age(),
+            max_ahead: events.max_ahead(),
+        }
+    }
 }
 
 /// Why files are no deployment.
@@ -119,9 +145,10 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
         return Err(DeploymentError::NoPipeline { paths });
     };
     for (other, second) in pipelines {
-        let message = match second.metadata.name == pipeline.metadata.name {
-            true => format!("a pipeline of this name stands already in {}", home.path.display()),
-            false => "one process runs one pipeline: give each its own `parking up`".to_owned(),
+        let message = if second.metadata.name == pipeline.metadata.name {
+            format!("a pipeline of this name stands already in {}", home.path.display())
+        } else {
+            "one process runs one pipeline: give each its own `parking up`".to_owned()
         };
         problems.push(other.problem("metadata.name", message));
     }
@@ -148,14 +175,25 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
     let replay = replay(home, pipeline).map_err(|problem| problems.push(problem)).ok();
     match (inventory, replay) {
         (Some(inventory), Some(replay)) if problems.is_empty() => {
-            let inventory = Arc::new(inventory);
-            Ok(Deployment { pipeline: pipeline.as_ref().clone(), rules, jobs, inventory, replay })
+            let (inventory, inventory_text) = (Arc::new(inventory.0), inventory.1);
+            Ok(Deployment {
+                pipeline: pipeline.as_ref().clone(),
+                rules,
+                jobs,
+                inventory,
+                inventory_text,
+                replay,
+            })
         }
         _ => Err(DeploymentError::Problems(problems)),
     }
 }
 
-fn inventory(home: &Placed, pipeline: &ParkingPipeline, placed: &[Placed]) -> Result<Inventory, String> {
+fn inventory(
+    home: &Placed,
+    pipeline: &ParkingPipeline,
+    placed: &[Placed],
+) -> Result<(Inventory, String), String> {
     let Some(reference) = &pipeline.spec.inventory.config_map_ref else {
         let message = "an embedded pipeline needs configMapRef: put the inventory into a ConfigMap beside it";
         return Err(home.problem("spec.inventory", message));
@@ -172,7 +210,9 @@ fn inventory(home: &Placed, pipeline: &ParkingPipeline, placed: &[Placed]) -> Re
     let Some(text) = map.data.as_ref().and_then(|data| data.get("inventory.yaml")) else {
         return Err(one.problem("data", "the key `inventory.yaml` is missing"));
     };
-    Inventory::parse(text).map_err(|error| one.problem("data.inventory.yaml", error.to_string()))
+    let inventory = Inventory::parse(text);
+    let inventory = inventory.map_err(|error| one.problem("data.inventory.yaml", error.to_string()))?;
+    Ok((inventory, text.clone()))
 }
 
 fn replay(home: &Placed, pipeline: &ParkingPipeline) -> Result<Option<(String, PathBuf)>, String> {

@@ -4,7 +4,9 @@ pub mod adapters;
 pub mod command;
 pub mod deployment;
 pub mod domain;
+pub mod http;
 pub mod ports;
 pub mod runtime;
 #[cfg(feature = "lake")]
 pub mod up;
+pub mod view;

@@ -5,11 +5,10 @@
 
 use std::str::FromStr;
 
+use crate::view::{AlertRow, ZoneRow};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use jiff::Timestamp;
-use parking_crds::event::Millis;
 use serde::{Serialize, Serializer};
-use uuid::Uuid;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,64 +41,15 @@ pub trait Row: Serialize {
     fn cells(&self) -> Vec<String>;
 }
 
-/// One alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AlertRow {
-    /// Its id.
-    pub alert_id: Uuid,
-    /// The rule that raised it.
-    pub rule: String,
-    /// How bad it is.
-    pub severity: String,
-    /// `pending`, `firing` or `resolved`.
-    pub state: String,
-    /// The city's code of the zone.
-    pub zone: String,
-    /// Its id; absent for alerts of no zone.
-    pub zone_id: Option<Uuid>,
-    /// The value that fired, as the rule shows it.
-    pub value: String,
-    /// When it fired.
-    #[serde(serialize_with = "time")]
-    pub starts_at: Millis,
-    /// When it was over.
-    #[serde(serialize_with = "optional_time")]
-    pub ends_at: Option<Millis>,
-    /// Whether old data caused it.
-    pub replayed: bool,
-}
-
 impl Row for AlertRow {
     const COLUMNS: &'static [&'static str] =
         &["RULE", "SEVERITY", "STATE", "ZONE", "#VALUE", "STARTS", "ENDS"];
 
     fn cells(&self) -> Vec<String> {
-        let ends = self.ends_at.map(instant).unwrap_or_default();
+        let ends = self.ends_at.map(|time| time.to_string()).unwrap_or_default();
         let words = [&self.rule, &self.severity, &self.state, &self.zone, &self.value];
-        words.into_iter().cloned().chain([instant(self.starts_at), ends]).collect()
+        words.into_iter().cloned().chain([self.starts_at.to_string(), ends]).collect()
     }
-}
-
-/// One zone as it stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ZoneRow {
-    /// The city's code.
-    pub zone: String,
-    /// Its id.
-    pub zone_id: Uuid,
-    /// N.
-    pub capacity: u32,
-    /// Vehicles; unknown where nothing is known.
-    pub occupied: Option<u32>,
-    /// Spaces of which nothing is known.
-    pub unknown: u32,
-    /// occupied ÷ (N − unknown), unclipped.
-    pub occupancy: Option<f64>,
-    /// Time of the newest record.
-    #[serde(serialize_with = "optional_time")]
-    pub as_of: Option<Millis>,
 }
 
 impl Row for ZoneRow {
@@ -113,7 +63,7 @@ impl Row for ZoneRow {
             self.occupied.map(|occupied| occupied.to_string()).unwrap_or_default(),
             self.unknown.to_string(),
             self.occupancy.map(|ratio| format!("{:.1} %", ratio * 100.0)).unwrap_or_default(),
-            self.as_of.map(instant).unwrap_or_default(),
+            self.as_of.map(|time| time.to_string()).unwrap_or_default(),
         ]
     }
 }
@@ -125,10 +75,9 @@ pub struct StatRow {
     /// The city's code of the zone.
     pub zone: String,
     /// Its id.
-    pub zone_id: Uuid,
+    pub zone_id: String,
     /// First instant of the bucket.
-    #[serde(serialize_with = "time")]
-    pub start: Millis,
+    pub start: Timestamp,
     /// `occupancy`, `turnover`, …
     pub statistic: String,
     /// The value; −1 where it is unknown.
@@ -141,7 +90,7 @@ impl Row for StatRow {
 
     fn cells(&self) -> Vec<String> {
         let value = self.value.map_or_else(|| "-1".to_owned(), |value| format!("{value:.4}"));
-        vec![self.zone.clone(), instant(self.start), self.statistic.clone(), value]
+        vec![self.zone.clone(), self.start.to_string(), self.statistic.clone(), value]
     }
 }
 
@@ -176,19 +125,6 @@ fn table<R: Row>(rows: &[R]) -> String {
     lines.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
-fn instant(time: Millis) -> String {
-    Timestamp::from_millisecond(time).map(|instant| instant.to_string()).unwrap_or_default()
-}
-
-fn time<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&instant(*time))
-}
-
-#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
-fn optional_time<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(instant).serialize(serializer)
-}
-
 #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
 fn value_or_minus_one<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
@@ -199,13 +135,16 @@ fn value_or_minus_one<S: Serializer>(value: &Option<f64>, serializer: S) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::view::instant;
 
     fn stat(value: Option<f64>) -> StatRow {
         StatRow {
             zone: "BHMBCCMKT01".into(),
-            zone_id: Uuid::nil(),
-            start: 1_475_564_400_000,
+            zone_id: Uuid::nil().to_string(),
+            start: instant(1_475_564_400_000),
             statistic: "occupancy".into(),
             value,
         }
@@ -228,7 +167,7 @@ mod tests {
             occupied,
             unknown: 0,
             occupancy: occupied.map(|occupied| f64::from(occupied) / f64::from(capacity)),
-            as_of: occupied.map(|_| 1_475_564_400_000),
+            as_of: occupied.map(|_| instant(1_475_564_400_000)),
         };
         let text = render(&[zone("A", 577, Some(61)), zone("LONG-NAME", 20, None)], Output::Table);
         let lines: Vec<_> = text.lines().collect();
@@ -247,7 +186,7 @@ mod tests {
             zone: "A".into(),
             zone_id: None,
             value: "0.99".into(),
-            starts_at: 1_475_564_400_000,
+            starts_at: instant(1_475_564_400_000),
             ends_at: None,
             replayed: true,
         };

@@ -94,7 +94,8 @@ fn config_map(pipeline: &str, origin: &str, file: InventoryFile) -> Result<Strin
     for revision in inventory.revisions() {
         let revision = revision.file();
         let (from, zone) = (revision.valid_from, &revision.time_zone);
-        text += &format!("    - validFrom: {from}\n      timeZone: {zone}\n      zones:\n");
+        // Writing into a String cannot fail.
+        let _ = write!(text, "    - validFrom: {from}\n      timeZone: {zone}\n      zones:\n");
         revision.zones.iter().for_each(|zone| write_zone(&mut text, zone));
     }
     Ok(text)

@@ -154,6 +154,11 @@ impl Judge {
         self.clock.newest.map(|newest| newest - self.limits.allowed_lateness.millis())
     }
 
+    /// The newest time that the partition's log has told.
+    pub fn newest(&self) -> Option<Millis> {
+        self.clock.newest
+    }
+
     /// The inventory that it judges by.
     pub fn inventory(&self) -> &Arc<Inventory> {
         &self.inventory

@@ -5,3 +5,4 @@ pub mod archive;
 pub mod occupancy;
 pub mod outputs;
 pub mod stage;
+mod tick;

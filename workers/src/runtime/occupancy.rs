@@ -169,6 +169,10 @@ impl Stage for Occupancy {
         blocks
     }
 
+    fn time_to_tell(&self) -> Option<Millis> {
+        self.judge.newest()
+    }
+
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
         for (key, bytes) in blocks {
             if *key == TOTALS_BLOCK {

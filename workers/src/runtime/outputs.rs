@@ -60,6 +60,7 @@ impl Outputs {
     /// Tells the readers of `stream` how far the stage has come, so that silence is no doubt.
     pub fn emit_watermark(&mut self, stream: Stream, watermark: Millis, ended: bool) {
         #[derive(Serialize)]
+        #[expect(clippy::struct_field_names, reason = "the stream's own field names")]
         struct Watermark {
             record_type: &'static str,
             watermark: Millis,

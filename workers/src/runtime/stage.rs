@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_crds::{duration::Duration, event::Millis};
 use uuid::Uuid;
 
-use super::outputs::Outputs;
+use super::{outputs::Outputs, tick};
 use crate::ports::{
     PortError,
     clock::Clock,
@@ -30,6 +30,11 @@ pub trait Stage: Send + Sync {
 
     /// Blocks that changed since the last call.
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)>;
+
+    /// Newest event time, ms, where it is this stage's duty to tell the time in silence.
+    fn time_to_tell(&self) -> Option<Millis> {
+        None
+    }
 
     /// Takes all stored blocks back; called once, on a new stage.
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError>;
@@ -196,6 +201,21 @@ impl<S: Stage> StageRunner<S> {
     pub async fn wait(&self) -> Result<(), StageError> {
         let next = self.owned.as_ref().map_or(0, |owned| owned.next);
         Ok(self.ports.log.arrived(self.source(), next).await?)
+    }
+
+    /// Whether it is this stage's duty to tell the time in silence, and there is a time to tell.
+    pub fn tells_time(&self) -> bool {
+        self.stage().and_then(Stage::time_to_tell).is_some()
+    }
+
+    /// Tells the partition, by a record in its log, that so much time went by since its last one.
+    pub async fn tick(&self, tenant: &str, elapsed: Duration) -> Result<(), StageError> {
+        let Some(owned) = &self.owned else { return Ok(()) };
+        let Some(newest) = owned.stage.time_to_tell() else { return Ok(()) };
+        let tick = tick::record(tenant, self.key.partition, owned.next, newest + elapsed.millis());
+        let parts = vec![(self.source(), std::iter::once(tick).collect())];
+        self.ports.log.append(Append { parts, mark: None }).await?;
+        Ok(())
     }
 
     fn is_due(&self, owned: &Owned<S>) -> bool {

@@ -1,20 +1,26 @@
 //! `parking up`: every role of a pipeline as tasks of one process, on the embedded adapters.
 //!
 //! Must not contain what a role does: it wires the same stages that run in a cluster. Invariant: with
-//! `until_idle` it ends when the input is complete and every record was stepped, committed and published.
+//! `until_idle` it ends when the input is complete and every record was stepped, committed and
+//! published; told to end, it commits what it has read first.
 
+mod kept;
 mod report;
+mod roles;
+mod schedule;
+mod service;
 mod tables;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use parking_crds::event::Millis;
-use tokio::{sync::watch, task::JoinSet};
-use uuid::Uuid;
 
+pub use kept::{KeptError, open_view};
 pub use report::{EventTotals, Report, RuleReport};
+pub use service::ADDRESS_FILE;
 pub use tables::{JobReport, TableReport};
 
+use self::{roles::Roles, service::Service};
 use crate::{
     adapters::{
         embedded::{self, DataFolder, OpenError, SystemClock},
@@ -26,17 +32,14 @@ use crate::{
         progress::Bar,
     },
     deployment::Deployment,
-    domain::{
-        alert::{RuleSet, Settings},
-        verdict::EventLimits,
-    },
-    ports::{ErrorKind, PortError, event_log::Partition},
+    domain::verdict::EventLimits,
+    http::StatusBoard,
+    ports::{PortError, clock::Clock, event_log::Partition},
     runtime::{
-        alert::Alert,
-        archive::{ArchiveError, RollAfter},
-        occupancy::Occupancy,
-        stage::{CommitLimits, Stage, StageError, StagePorts, StageRunner, Turn},
+        archive::ArchiveError,
+        stage::{CommitLimits, StageError, StagePorts},
     },
+    view::{View, ViewError, ViewSettings},
 };
 
 /// How to run.
@@ -44,6 +47,8 @@ use crate::{
 pub struct UpOptions {
     /// The data folder.
     pub data: PathBuf,
+    /// Where to serve HTTP; nowhere if absent.
+    pub listen: Option<SocketAddr>,
     /// End when all input is processed.
     pub until_idle: bool,
     /// When stages commit.
@@ -60,6 +65,17 @@ pub enum UpError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The address cannot be served.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// As given.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The process cannot be told to end.
+    #[error("signals cannot be received: {0}")]
+    Signal(#[source] std::io::Error),
     /// What the pipeline is fed with cannot be used.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -78,9 +94,15 @@ pub enum UpError {
     /// A port failed outside the stages.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// What stages stored cannot be shown.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// A task panicked or was cancelled.
     #[error("a task ended without a result: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// It was told to end before its input was complete.
+    #[error("stopped before the end of the input; all that was read is kept, run it again to go on")]
+    Interrupted,
     /// A stored report block cannot be read.
     #[error("the totals of {role}/{partition} cannot be read: {source}")]
     Totals {
@@ -93,71 +115,99 @@ pub enum UpError {
     },
 }
 
+/// A pipeline that is about to run in this process.
+struct Pipeline<'a> {
+    deployment: &'a Deployment,
+    options: &'a UpOptions,
+    name: String,
+    partitions: Partition,
+    limits: EventLimits,
+    folder: DataFolder,
+    ports: StagePorts,
+}
+
+impl<'a> Pipeline<'a> {
+    fn open(deployment: &'a Deployment, options: &'a UpOptions) -> Result<Self, UpError> {
+        let (name, partitions) = (deployment.name(), deployment.partitions());
+        let folder = embedded::open(&options.data, &name, partitions)?;
+        kept::keep(&folder, deployment)?;
+        let ports = StagePorts {
+            log: Arc::new(folder.event_log()),
+            store: Arc::new(folder.state_store()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        Ok(Self { deployment, options, name, partitions, limits: deployment.limits(), folder, ports })
+    }
+
+    fn view(&self) -> View {
+        View::new(ViewSettings {
+            ports: self.ports.clone(),
+            inventory: Arc::clone(&self.deployment.inventory),
+            limits: self.limits,
+            partitions: self.partitions,
+        })
+    }
+}
+
 /// Runs a deployment.
 pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report, UpError> {
-    let started = Instant::now();
-    let events = &deployment.pipeline.spec.events;
-    let partitions = Partition::from(events.partitions);
-    let name = deployment.pipeline.metadata.name.clone().unwrap_or_default();
-    let input = open_feed(deployment, options, &name, partitions)?;
-    let folder = embedded::open(&options.data, &name, partitions)?;
-    let ports = ports(&folder);
-    let (complete, done) = watch::channel(false);
-    let lake = tables::open(&folder, ports.log.as_ref(), partitions).await?;
-    let limits = limits(deployment);
-    let archive =
-        tables::archive(&folder, &ports, &lake, limits, &deployment.inventory, roll_after(deployment, options));
-    let (stages_done, archive_done) = watch::channel(false);
-    let mut archive = JoinSet::from_iter([tables::drive(archive, ports.clone(), archive_done)]);
-    let mut stages = start_stages(deployment, options, &ports, partitions, &name, &done);
+    let listener = service::bind(options.listen).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let started = clock.monotonic();
+    let input = open_feed(deployment, options)?;
+    let mut stop = service::stop_signal()?;
+    let pipeline = Pipeline::open(deployment, options)?;
+    let lake = tables::open(&pipeline.folder, pipeline.ports.log.as_ref(), pipeline.partitions).await?;
+    let board =
+        Arc::new(StatusBoard::new(&pipeline.name, 2 * pipeline.partitions as usize, Arc::clone(&clock)));
+    let service = Service::start(listener, &pipeline, &board)?;
+    let mut roles = Roles::start(&pipeline, &lake, &board);
+    let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
+
     let imported = tokio::select! {
-        imported = feed(input, &ports) => imported?,
-        Some(failed) = stages.join_next() => return Err(failed?.err().map_or_else(ended_early, UpError::from)),
-        Some(failed) = archive.join_next() => return Err(failed?.err().unwrap_or_else(ended_early)),
+        imported = feed(input, &pipeline.ports, &board) => Some(imported?),
+        failed = roles.failure() => return Err(failed),
+        _ = stop.changed() => None,
     };
-    if !options.until_idle {
-        wait_for_signal().await;
+    board.imported(None);
+    if !options.until_idle && imported.is_some() {
+        tokio::select! {
+            failed = roles.failure() => return Err(failed),
+            _ = stop.changed() => {}
+        }
     }
-    complete.send_replace(true);
-    while let Some(ended) = stages.join_next().await {
-        ended??;
+    board.draining();
+    schedules.stop().await;
+    roles.drain().await?;
+    service.stop().await?;
+    if options.until_idle && imported.is_none() {
+        return Err(UpError::Interrupted);
     }
-    stages_done.send_replace(true);
-    while let Some(ended) = archive.join_next().await {
-        ended??;
-    }
-    let mut report = Report::collect(&name, ports.store.as_ref(), partitions, &deployment.rules).await?;
-    report.stats = tables::compute(&lake, &deployment.jobs).await?;
-    report.lake = tables::figures(&lake).await?;
-    Ok(report.timed(started.elapsed(), imported.map_or(0, |imported| imported.appended)))
+    let appended = imported.flatten().map_or(0, |imported| imported.appended);
+    let report = report(&pipeline, &lake).await?;
+    Ok(report.timed(clock.monotonic() - started, appended))
 }
 
-fn ended_early() -> UpError {
-    UpError::Port(PortError::new(ErrorKind::Closed, "running a stage to the end of its input"))
-}
-
-fn ports(folder: &DataFolder) -> StagePorts {
-    StagePorts {
-        log: Arc::new(folder.event_log()),
-        store: Arc::new(folder.state_store()),
-        clock: Arc::new(SystemClock::new()),
+async fn report(pipeline: &Pipeline<'_>, lake: &crate::adapters::lake::DeltaLake) -> Result<Report, UpError> {
+    let deployment = pipeline.deployment;
+    let store = pipeline.ports.store.as_ref();
+    let mut report = Report::collect(&pipeline.name, store, pipeline.partitions, &deployment.rules).await?;
+    if pipeline.options.until_idle {
+        report.stats = tables::compute(lake, &deployment.jobs).await?;
     }
+    report.lake = tables::figures(lake).await?;
+    Ok(report)
 }
 
-fn open_feed(
-    deployment: &Deployment,
-    options: &UpOptions,
-    tenant: &str,
-    partitions: Partition,
-) -> Result<Option<Feed>, FeedError> {
+fn open_feed(deployment: &Deployment, options: &UpOptions) -> Result<Option<Feed>, FeedError> {
     let Some((format, path)) = &deployment.replay else { return Ok(None) };
     let pace = (options.pause > 0).then(|| {
         let pause = parking_crds::duration::Duration::from_millis(options.pause);
         Pace::Pause(pause, Arc::new(SystemClock::new()))
     });
     let settings = ImportSettings {
-        tenant: tenant.to_owned(),
-        partitions,
+        tenant: deployment.name(),
+        partitions: deployment.partitions(),
         batch: options.batch,
         pace,
         end_of_input: options.until_idle,
@@ -165,105 +215,16 @@ fn open_feed(
     Feed::open(format, path, settings).map(Some)
 }
 
-async fn feed(input: Option<Feed>, ports: &StagePorts) -> Result<Option<ImportReport>, ImportError> {
+async fn feed(
+    input: Option<Feed>,
+    ports: &StagePorts,
+    board: &StatusBoard,
+) -> Result<Option<ImportReport>, ImportError> {
     let Some(mut input) = input else { return Ok(None) };
     let bar = Bar::new("import");
-    input.run(ports.log.as_ref(), &mut |progress| bar.show(progress)).await.map(Some)
-}
-
-fn start_stages(
-    deployment: &Deployment,
-    options: &UpOptions,
-    ports: &StagePorts,
-    partitions: Partition,
-    tenant: &str,
-    done: &watch::Receiver<bool>,
-) -> JoinSet<Result<(), StageError>> {
-    let limits = limits(deployment);
-    let (rules, refused) = RuleSet::compile(&deployment.rules);
-    for (rule, error) in refused {
-        tracing::warn!(rule, reason = error.reason(), "rule refused: {error}");
-    }
-    let rules = Arc::new(rules);
-    let mut stages = JoinSet::new();
-    for partition in 0..partitions {
-        let inventory = Arc::clone(&deployment.inventory);
-        let occupancy = move || Occupancy::new(limits, &inventory);
-        spawn(
-            &mut stages,
-            StageRunner::new(ports.clone(), partition, options.commit, occupancy, Uuid::new_v4),
-            done,
-        );
-        let (inventory, rules) = (Arc::clone(&deployment.inventory), Arc::clone(&rules));
-        let settings = Settings { tenant: tenant.to_owned(), partition };
-        let alert = move || Alert::new(limits, &inventory, &rules, settings.clone());
-        spawn(
-            &mut stages,
-            StageRunner::new(ports.clone(), partition, options.commit, alert, Uuid::new_v4),
-            done,
-        );
-    }
-    stages
-}
-
-fn limits(deployment: &Deployment) -> EventLimits {
-    let events = &deployment.pipeline.spec.events;
-    EventLimits {
-        allowed_lateness: events.allowed_lateness(),
-        max_age: events.max_age(),
-        max_ahead: events.max_ahead(),
-    }
-}
-
-/// With `until_idle` files are cut by the input alone, never by the pace of the run.
-fn roll_after(deployment: &Deployment, options: &UpOptions) -> RollAfter {
-    let workers = deployment.pipeline.spec.workers.as_ref();
-    let wanted = workers.and_then(|workers| workers.archive.as_ref()).and_then(|archive| archive.roll_after.as_ref());
-    let mut roll = RollAfter::default();
-    if let Some(wanted) = wanted {
-        roll.rows = wanted.rows.map_or(roll.rows, u64::from);
-        roll.age = wanted.age.or(roll.age);
-    }
-    if options.until_idle {
-        roll.age = None;
-    }
-    roll
-}
-
-#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
-fn spawn<S: Stage + 'static>(
-    stages: &mut JoinSet<Result<(), StageError>>,
-    runner: StageRunner<S>,
-    done: &watch::Receiver<bool>,
-) {
-    stages.spawn(drive(runner, done.clone()));
-}
-
-/// Turns a stage until the input is complete and nothing is left to step.
-async fn drive<S: Stage>(
-    mut runner: StageRunner<S>,
-    mut done: watch::Receiver<bool>,
-) -> Result<(), StageError> {
-    loop {
-        let complete = *done.borrow_and_update();
-        match runner.turn().await {
-            Ok(Turn::Advanced) => tokio::task::yield_now().await,
-            Ok(Turn::Fenced) => tracing::warn!(role = S::ROLE, "another owner took the stage over"),
-            Ok(Turn::Idle) if complete => return Ok(()),
-            Ok(Turn::Idle) => tokio::select! {
-                arrived = runner.wait() => arrived?,
-                _ = done.changed() => {}
-            },
-            Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {
-                tracing::warn!(role = S::ROLE, "stage failed, trying again: {error}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn wait_for_signal() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::error!("cannot listen for signals: {error}");
-    }
+    let mut show = |progress| {
+        bar.show(progress);
+        board.imported(Some(progress));
+    };
+    input.run(ports.log.as_ref(), &mut show).await.map(Some)
 }

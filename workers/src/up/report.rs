@@ -1,6 +1,6 @@
 //! What a run did, read from what the stages stored: the same after every run on the same data.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write};
 
 use parking_crds::{
     alert_rule::AlertRule,
@@ -108,8 +108,8 @@ impl Report {
 
     /// With the time that the run took.
     #[must_use]
-    pub fn timed(mut self, elapsed: Duration, appended: u64) -> Self {
-        self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    pub fn timed(mut self, elapsed: Millis, appended: u64) -> Self {
+        self.elapsed_ms = u64::try_from(elapsed).unwrap_or(0);
         self.events_per_second = appended.saturating_mul(1_000) / self.elapsed_ms.max(1);
         self
     }
@@ -152,7 +152,11 @@ impl Report {
                 writeln!(text, "  alert        {rule}: fired {fired}, resolved {resolved}, firing {firing}");
         }
         for (table, TableReport { rows, files, bytes }) in &self.lake {
-            let _ = writeln!(text, "  table        {}: {rows} rows in {files} files, {bytes} bytes", table.as_str());
+            let _ = writeln!(
+                text,
+                "  table        {}: {rows} rows in {files} files, {bytes} bytes",
+                table.as_str()
+            );
         }
         for (job, JobReport { windows, rows }) in &self.stats {
             let _ = writeln!(text, "  statistics   {job}: {windows} windows, {rows} rows");

@@ -9,7 +9,7 @@ use parking_crds::{duration::Duration, stats_job::StatsJob};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::UpError;
+use super::{Pipeline, UpError};
 use crate::{
     adapters::{
         embedded::DataFolder,
@@ -18,7 +18,6 @@ use crate::{
             statistics::{self, Outcome},
         },
     },
-    domain::verdict::EventLimits,
     ports::{
         PortResult,
         event_log::{EventLog, Partition, Stream},
@@ -54,30 +53,48 @@ pub struct JobReport {
 const REST: Duration = Duration::from_millis(100);
 
 /// The lake of a data folder.
-pub(super) async fn open(folder: &DataFolder, log: &dyn EventLog, partitions: Partition) -> PortResult<Arc<DeltaLake>> {
+pub(super) async fn open(
+    folder: &DataFolder,
+    log: &dyn EventLog,
+    partitions: Partition,
+) -> PortResult<Arc<DeltaLake>> {
     let source = log.facts(Stream::Events).await?.log_id.to_string();
     Ok(Arc::new(DeltaLake::open(folder.lake_path(), &source, partitions)?))
 }
 
 /// An archive of all partitions.
-pub(super) fn archive(
-    folder: &DataFolder,
-    ports: &StagePorts,
-    lake: &Arc<DeltaLake>,
-    limits: EventLimits,
-    inventory: &Arc<parking_crds::inventory::Inventory>,
-    roll_after: RollAfter,
-) -> Archive {
+pub(super) fn archive(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>) -> Archive {
     let ports = ArchivePorts {
-        log: Arc::clone(&ports.log),
+        log: Arc::clone(&pipeline.ports.log),
         lake: Arc::clone(lake) as Arc<_>,
-        objects: Arc::new(folder.object_store()),
-        clock: Arc::clone(&ports.clock),
+        objects: Arc::new(pipeline.folder.object_store()),
+        clock: Arc::clone(&pipeline.ports.clock),
         encoder: Arc::new(ParquetEncoder),
     };
-    let partitions = (0..lake.partitions()).collect();
-    let inventory = Arc::clone(inventory);
-    Archive::new(ports, ArchiveSettings { partitions, roll_after, limits, inventory, jitter: 0 })
+    let settings = ArchiveSettings {
+        partitions: (0..lake.partitions()).collect(),
+        roll_after: roll_after(pipeline),
+        limits: pipeline.limits,
+        inventory: Arc::clone(&pipeline.deployment.inventory),
+        jitter: 0,
+    };
+    Archive::new(ports, settings)
+}
+
+/// With `until_idle` files are cut by the input alone, never by the pace of the run.
+fn roll_after(pipeline: &Pipeline<'_>) -> RollAfter {
+    let workers = pipeline.deployment.pipeline.spec.workers.as_ref();
+    let wanted =
+        workers.and_then(|workers| workers.archive.as_ref()).and_then(|archive| archive.roll_after.as_ref());
+    let mut roll = RollAfter::default();
+    if let Some(wanted) = wanted {
+        roll.rows = wanted.rows.map_or(roll.rows, u64::from);
+        roll.age = wanted.age.or(roll.age);
+    }
+    if pipeline.options.until_idle {
+        roll.age = None;
+    }
+    roll
 }
 
 /// Archives until the stages are done, then all that is left.
@@ -99,7 +116,10 @@ pub(super) async fn drive(
 }
 
 /// Runs every job over the windows that are complete.
-pub(super) async fn compute(lake: &DeltaLake, jobs: &[StatsJob]) -> Result<BTreeMap<String, JobReport>, UpError> {
+pub(super) async fn compute(
+    lake: &DeltaLake,
+    jobs: &[StatsJob],
+) -> Result<BTreeMap<String, JobReport>, UpError> {
     let mut reports = BTreeMap::new();
     for job in jobs.iter().filter(|job| !job.spec.suspend()) {
         let name = job.metadata.name.clone().unwrap_or_default();

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     batch,
     event_log::EmbeddedEventLog,
-    folder::{HeldFolder, OpenError},
+    folder::{self, HeldFolder, OpenError},
     keys,
     object_store::FolderObjectStore,
     state_store::EmbeddedStateStore,
@@ -116,8 +116,18 @@ impl DataFolder {
 
     /// Where the lake's tables stand.
     pub fn lake_path(&self) -> PathBuf {
-        self.path.join("lake")
+        lake_path(&self.path)
     }
+
+    /// Keeps a small file in the folder, for those who look at it without taking it.
+    pub fn keep(&self, name: &str, body: &[u8]) -> Result<(), OpenError> {
+        folder::keep(&self.path, name, body)
+    }
+}
+
+/// Where the lake's tables of a data folder stand.
+pub fn lake_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("lake")
 }
 
 /// Opens the data folder of a pipeline, or makes it.
@@ -132,7 +142,7 @@ pub fn open(data_dir: &Path, pipeline: &str, partitions: Partition) -> Result<Da
     let tables = open_tables(&path).map_err(failed)?;
     let log_id = if folder.is_new() {
         let log_id = make_log_id(&tables).map_err(failed)?;
-        folder.finish().map_err(io_failed)?;
+        folder.finish()?;
         log_id
     } else {
         let stored = tables.meta.get(keys::LOG_ID).map_err(failed)?;

@@ -17,7 +17,6 @@ use crate::ports::event_log::Partition;
 const FORMAT: u32 = 1;
 const LOCK: &str = "lock";
 const MARKER: &str = "pipeline.json";
-const MARKER_DRAFT: &str = "pipeline.json.new";
 
 /// Why a data folder was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +65,9 @@ pub enum OpenError {
         /// What was found.
         reason: String,
     },
+    /// There is nothing in it.
+    #[error("{0} holds no pipeline's data; `parking up -f … --data {0}` makes some")]
+    NoData(PathBuf),
     /// The system refused.
     #[error("data folder {folder} cannot be used: {source}")]
     Io {
@@ -121,17 +123,47 @@ impl HeldFolder {
     }
 
     /// Writes the marker: from here on the folder is in use.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        let body = serde_json::to_vec(&self.marker)?;
-        let draft = self.path.join(MARKER_DRAFT);
-        let mut file = File::create(&draft)?;
-        file.write_all(&body)?;
-        file.sync_all()?;
-        fs::rename(draft, self.path.join(MARKER))?;
-        sync_folder(&self.path)?;
+    pub(super) fn finish(&mut self) -> Result<(), OpenError> {
+        // A marker is plain data and always has a JSON form.
+        keep(&self.path, MARKER, &serde_json::to_vec(&self.marker).unwrap_or_default())?;
         self.is_new = false;
         Ok(())
     }
+}
+
+/// Whose data a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Its partitions.
+    pub partitions: Partition,
+}
+
+/// Looks at a folder without taking it.
+pub fn describe(path: &Path) -> Result<Description, OpenError> {
+    let bytes = match fs::read(path.join(MARKER)) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(OpenError::NoData(path.to_owned()));
+        }
+        Err(source) => return Err(OpenError::Io { folder: path.to_owned(), source }),
+    };
+    let found = read_marker(path, &bytes)?;
+    Ok(Description { pipeline: found.pipeline, partitions: found.partitions })
+}
+
+/// Writes a small file whole or not at all.
+pub(super) fn keep(folder: &Path, name: &str, body: &[u8]) -> Result<(), OpenError> {
+    let write = || {
+        let draft = folder.join(format!("{name}.new"));
+        let mut file = File::create(&draft)?;
+        file.write_all(body)?;
+        file.sync_all()?;
+        fs::rename(draft, folder.join(name))?;
+        sync_folder(folder)
+    };
+    write().map_err(|source| OpenError::Io { folder: folder.to_owned(), source })
 }
 
 /// Makes names in a folder durable.
@@ -149,14 +181,8 @@ fn is_ours_or_empty(path: &Path) -> io::Result<bool> {
 }
 
 fn check(folder: &Path, bytes: &[u8], wanted: &Marker) -> Result<(), OpenError> {
+    let found = read_marker(folder, bytes)?;
     let folder = folder.to_owned();
-    let found: Marker = match serde_json::from_slice(bytes) {
-        Ok(found) => found,
-        Err(error) => return Err(OpenError::Damaged { folder, reason: format!("{MARKER}: {error}") }),
-    };
-    if found.format != wanted.format {
-        return Err(OpenError::OtherFormat { folder, found: found.format });
-    }
     if found.pipeline != wanted.pipeline {
         let (found, wanted) = (found.pipeline, wanted.pipeline.clone());
         return Err(OpenError::OtherPipeline { folder, found, wanted });
@@ -166,4 +192,16 @@ fn check(folder: &Path, bytes: &[u8], wanted: &Marker) -> Result<(), OpenError> 
         return Err(OpenError::OtherPartitions { folder, found, wanted });
     }
     Ok(())
+}
+
+fn read_marker(folder: &Path, bytes: &[u8]) -> Result<Marker, OpenError> {
+    let folder = folder.to_owned();
+    let found: Marker = match serde_json::from_slice(bytes) {
+        Ok(found) => found,
+        Err(error) => return Err(OpenError::Damaged { folder, reason: format!("{MARKER}: {error}") }),
+    };
+    if found.format != FORMAT {
+        return Err(OpenError::OtherFormat { folder, found: found.format });
+    }
+    Ok(found)
 }

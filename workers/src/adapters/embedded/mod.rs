@@ -16,8 +16,8 @@ mod state_store;
 mod writer;
 
 pub use clock::SystemClock;
-pub use database::{DataFolder, open};
+pub use database::{DataFolder, lake_path, open};
 pub use event_log::EmbeddedEventLog;
-pub use folder::OpenError;
+pub use folder::{Description, OpenError, describe};
 pub use object_store::FolderObjectStore;
 pub use state_store::EmbeddedStateStore;

@@ -178,7 +178,8 @@ pub(super) fn columns(table: Table) -> Vec<Column> {
 
 /// The schema of a table's files.
 pub(super) fn file_schema(table: Table) -> SchemaRef {
-    let fields = columns(table).into_iter().map(|column| Field::new(column.name, arrow_type(column.kind), true));
+    let fields =
+        columns(table).into_iter().map(|column| Field::new(column.name, arrow_type(column.kind), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

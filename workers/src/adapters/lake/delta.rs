@@ -6,11 +6,10 @@
 //! clean-up is maintenance's business, never a writer's.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -30,10 +29,14 @@ use super::{
     columns::{DATE, delta_fields},
     positions::PositionNames,
 };
-use crate::ports::{
-    ErrorKind, PortError, PortResult,
-    event_log::Partition,
-    lake::{Committed, DataFile, Lake, Table, TableCommit, TableSnapshot},
+use crate::{
+    adapters::embedded::SystemClock,
+    ports::{
+        ErrorKind, PortError, PortResult,
+        clock::Clock,
+        event_log::Partition,
+        lake::{Committed, DataFile, Lake, Table, TableCommit, TableSnapshot},
+    },
 };
 
 /// Commits between two checkpoints of a table's log.
@@ -141,7 +144,11 @@ impl DeltaLake {
         Ok(())
     }
 
-    async fn read_positions(&self, table: Table, delta: &DeltaTable) -> Result<TableSnapshot, DeltaTableError> {
+    async fn read_positions(
+        &self,
+        table: Table,
+        delta: &DeltaTable,
+    ) -> Result<TableSnapshot, DeltaTableError> {
         let log = delta.log_store();
         self.names.read(table, delta.snapshot()?.snapshot(), log.as_ref()).await
     }
@@ -155,7 +162,10 @@ impl DeltaLake {
             .with_table_name(table.as_str())
             .with_columns(delta_fields(table))
             .with_partition_columns([DATE])
-            .with_configuration([("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_INTERVAL.to_owned()))])
+            .with_configuration([(
+                "delta.checkpointInterval".to_owned(),
+                Some(CHECKPOINT_INTERVAL.to_owned()),
+            )])
             .with_commit_properties(CommitProperties::default().with_max_retries(0))
             .await;
         self.refresh(table, slot).await?;
@@ -259,12 +269,11 @@ fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
 fn add(file: &DataFile) -> Action {
     let midnight = crate::domain::calendar::timestamp(i64::from(file.date) * 86_400_000);
     let day = midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Action::Add(Add {
         path: file.path.clone(),
-        partition_values: HashMap::from([(DATE.to_owned(), Some(day))]),
+        partition_values: [(DATE.to_owned(), Some(day))].into(),
         size: i64::try_from(file.size).unwrap_or(i64::MAX),
-        modification_time: i64::try_from(now.as_millis()).unwrap_or_default(),
+        modification_time: SystemClock::new().now(),
         data_change: true,
         stats: Some(format!(r#"{{"numRecords":{}}}"#, file.rows)),
         tags: None,

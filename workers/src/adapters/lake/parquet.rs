@@ -102,10 +102,13 @@ impl Builder {
                 true
             }
             (Self::Text(builder), _) => value.as_str().map(|text| builder.append_value(text)).is_some(),
-            (Self::Long(builder), _) => whole_number(value).map(|number| builder.append_value(number)).is_some(),
+            (Self::Long(builder), _) => {
+                whole_number(value).map(|number| builder.append_value(number)).is_some()
+            }
             (Self::Bool(builder), _) => value.as_bool().map(|truth| builder.append_value(truth)).is_some(),
             (Self::Bytes(builder), _) => {
-                let bytes = value.as_str().and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
+                let bytes =
+                    value.as_str().and_then(|text| data_encoding::BASE64.decode(text.as_bytes()).ok());
                 bytes.map(|bytes| builder.append_value(bytes)).is_some()
             }
         }
@@ -157,7 +160,9 @@ impl TableBuilders {
                     builder.append_value(i64::try_from(row.origin.offset).unwrap_or(i64::MAX));
                 }
                 ("ordinal", Builder::Long(builder)) => builder.append_value(i64::from(row.origin.ordinal)),
-                ("late", Builder::Bool(builder)) if self.table == Table::Events => builder.append_value(row.late),
+                ("late", Builder::Bool(builder)) if self.table == Table::Events => {
+                    builder.append_value(row.late);
+                }
                 ("replayed", Builder::Bool(builder)) if self.table == Table::Events => {
                     builder.append_value(extra.replayed);
                 }

@@ -64,7 +64,7 @@ pub(super) fn inventory(sensors: &Path, plates: &Path) -> Result<InventoryFile, 
         return Err(InventoryCommandError::Empty { path: sensors.to_owned() });
     }
     let plates = plates_at(plates, last)?;
-    let zones = zones.into_iter().map(|(code, bays)| zone(&code, bays, plates.get(&code))).collect();
+    let zones = zones.into_iter().map(|(code, bays)| zone(&code, &bays, plates.get(&code))).collect();
     let revision = Revision {
         valid_from: first,
         time_zone: TIME_ZONE.to_owned(),
@@ -127,7 +127,7 @@ fn plate(display: &str) -> Option<Plate> {
     Some(Plate { display: display.to_owned(), class, max_stay })
 }
 
-fn zone(code: &str, bays: Vec<String>, plate: Option<&Plate>) -> Zone {
+fn zone(code: &str, bays: &[String], plate: Option<&Plate>) -> Zone {
     let spaces =
         bays.iter().map(|bay| Space { id: space_id(bay), number: bay.clone(), class: String::new() });
     let devices = bays.iter().map(|bay| Device {

@@ -58,10 +58,10 @@ impl<'a> Iterator for Fields<'a> {
             self.0 = rest;
             return Some(Cow::Borrowed(field));
         };
-        let mut quotes = quoted.match_indices('"').map(|(at, _)| at).peekable();
+        let mut marks = quoted.match_indices('"').map(|(at, _)| at).peekable();
         let end = loop {
-            match quotes.next() {
-                Some(at) if quotes.peek() == Some(&(at + 1)) => quotes.next(),
+            match marks.next() {
+                Some(at) if marks.peek() == Some(&(at + 1)) => marks.next(),
                 end => break end.unwrap_or(quoted.len()),
             };
         };

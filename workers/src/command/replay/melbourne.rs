@@ -51,7 +51,7 @@ struct Bay<'a> {
     time: Millis,
     written: &'a str,
     zone: &'a str,
-    bay: &'a str,
+    name: &'a str,
     present: bool,
 }
 
@@ -84,7 +84,7 @@ impl Mapper for Bays {
         }
         let (field, written) = if facet == CHANGE { (CHANGED, &changed) } else { (HEARD, &heard) };
         let zone = if zone.is_empty() { UNZONED } else { &zone };
-        let bay = Bay { time: instant(field, written)?, written, zone, bay: &bay, present };
+        let bay = Bay { time: instant(field, written)?, written, zone, name: &bay, present };
         let event = if facet == CHANGE { bay.change(&self.tenant) } else { bay.report(&self.tenant) };
         super::write(&event, record);
         Ok(Some(event.curb_zone_id))
@@ -93,7 +93,7 @@ impl Mapper for Bays {
 
 impl Bay<'_> {
     fn change(&self, tenant: &str) -> ParkingEvent {
-        let device = device_id(self.bay);
+        let device = device_id(self.name);
         let session = Uuid::new_v5(&device, format!("session {}", self.written).as_bytes());
         ParkingEvent {
             // The start that an end belongs to is not in a snapshot.
@@ -112,11 +112,11 @@ impl Bay<'_> {
     }
 
     fn event(&self, event_type: EventType, tenant: &str) -> ParkingEvent {
-        let device = device_id(self.bay);
+        let device = device_id(self.name);
         let kind = if event_type == EventType::ScheduledReport { "report" } else { "change" };
         let id = Uuid::new_v5(&device, format!("{kind} {}", self.written).as_bytes());
         ParkingEvent {
-            curb_space_id: Some(space_id(self.bay)),
+            curb_space_id: Some(space_id(self.name)),
             ext: super::ext(tenant),
             ..super::event(id, event_type, self.time, zone_id(self.zone), (SourceType::InGround, device))
         }

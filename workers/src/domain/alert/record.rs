@@ -74,6 +74,17 @@ pub enum AlertStatus {
     Resolved,
 }
 
+impl AlertStatus {
+    /// The word that stands in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::NoData => "nodata",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 /// Why an alert resolved, where that is not the condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

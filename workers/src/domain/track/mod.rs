@@ -21,6 +21,7 @@ use parking_crds::{
 use uuid::Uuid;
 
 pub use session::{EndKind, SessionRecord, SessionRecordType};
+pub use space::{Presence, SpaceView};
 pub use zone::{Counters, ZoneState};
 
 use super::{
@@ -103,6 +104,11 @@ impl Tracker {
     /// Zones of which something was heard.
     pub fn zones(&self) -> impl Iterator<Item = (Uuid, &ZoneState)> {
         self.zones.iter().map(|(id, state)| (*id, state))
+    }
+
+    /// What was heard of a zone.
+    pub fn state(&self, zone: Uuid) -> Option<&ZoneState> {
+        self.zones.get(&zone)
     }
 
     /// Blocks that changed since the last call.

@@ -14,11 +14,25 @@ use crate::domain::{observation::SessionChange, record::Record};
 
 /// What is known of the space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Presence {
+pub enum Presence {
+    /// Nothing.
     #[default]
     Unknown,
+    /// No vehicle.
     Free,
+    /// A vehicle.
     Occupied,
+}
+
+/// How a space stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceView {
+    /// Who is there.
+    pub presence: Presence,
+    /// Since when a vehicle stands there.
+    pub since: Option<Millis>,
+    /// It counts neither as free nor as occupied.
+    pub out_of_service: bool,
 }
 
 /// Decides which of two records on one space is the newer.
@@ -71,6 +85,11 @@ pub(super) struct Scene<'a> {
 }
 
 impl SpaceState {
+    pub(super) fn view(&self) -> SpaceView {
+        let since = self.open.as_ref().filter(|_| self.presence == Presence::Occupied).map(|stay| stay.start);
+        SpaceView { presence: self.presence, since, out_of_service: self.out_of_service }
+    }
+
     /// Applies a sighting: newer ones decide, older ones repair.
     pub(super) fn apply(&mut self, sighting: Sighting, scene: &mut Scene<'_>) {
         let order = Order::of(scene.record);

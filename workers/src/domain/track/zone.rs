@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     News,
-    space::{Presence, Scene, Sighting, SpaceState},
+    space::{Presence, Scene, Sighting, SpaceState, SpaceView},
 };
 use crate::domain::{
     observation::ZoneView,
@@ -149,6 +149,11 @@ impl ZoneState {
             }
             None => ZoneView { occupied: 0, unknown: capacity, capacity, stale_at: None },
         }
+    }
+
+    /// What is known of a space; `None` before the first word of it.
+    pub fn space(&self, id: Uuid) -> Option<SpaceView> {
+        self.spaces.get(&id).map(SpaceState::view)
     }
 
     /// Whether the zone is closed.

@@ -118,8 +118,11 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     for wanted in &spec.queries {
         let (name, sql) = (wanted.name.as_str(), &wanted.sql);
         let answered = session.answer(sql, range).await;
-        let batches = answered
-            .map_err(|source| StatsError::Query { job: job.to_owned(), query: name.to_owned(), source })?;
+        let batches = answered.map_err(|source| StatsError::Query {
+            job: job.to_owned(),
+            query: name.to_owned(),
+            source,
+        })?;
         written += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
         result::replace_query(&result_folder(lake, &format!("{job}_{name}")), batches).await?;
     }

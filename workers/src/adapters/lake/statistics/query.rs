@@ -170,7 +170,13 @@ fn bucket_table(buckets: &[Bucket], cell: Millis) -> Result<Arc<MemTable>, Stats
         }
     }
     let names = ["cell", "start", "since", "until"];
-    table(names.into_iter().zip(rows).map(|(name, values)| (name, Arc::new(Int64Array::from(values)) as ArrayRef)).collect())
+    table(
+        names
+            .into_iter()
+            .zip(rows)
+            .map(|(name, values)| (name, Arc::new(Int64Array::from(values)) as ArrayRef))
+            .collect(),
+    )
 }
 
 fn table(columns: Vec<(&'static str, ArrayRef)>) -> Result<Arc<MemTable>, StatsError> {
@@ -178,6 +184,7 @@ fn table(columns: Vec<(&'static str, ArrayRef)>) -> Result<Arc<MemTable>, StatsE
         columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
     debug_assert!(fields.iter().all(|field| *field.data_type() != DataType::Null));
     let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, array)| array).collect())?;
+    let batch =
+        RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, array)| array).collect())?;
     Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }

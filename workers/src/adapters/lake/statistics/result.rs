@@ -4,7 +4,7 @@
 //! them, the job and the range: the same number means the same result.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -58,7 +58,8 @@ pub(super) struct Run {
 
 /// A number that stands for what a run would compute.
 pub(super) fn key(spec: &StatsJobSpec, range: Window, versions: &BTreeMap<&'static str, u64>) -> i64 {
-    let text = serde_json::json!({"spec": spec, "start": range.start, "end": range.end, "versions": versions});
+    let text =
+        serde_json::json!({"spec": spec, "start": range.start, "end": range.end, "versions": versions});
     let digest = Sha256::digest(text.to_string());
     let head = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     i64::try_from(head >> 1).unwrap_or_default()
@@ -167,13 +168,15 @@ pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsErro
         let (statistics, values, coverages) = (texts(&batch, 3)?, doubles(&batch, 4)?, doubles(&batch, 5)?);
         let names = zones.into_iter().zip(codes).zip(statistics);
         let numbers = starts.into_iter().zip(values).zip(coverages);
-        rows.extend(names.zip(numbers).map(|(((zone, code), statistic), ((start, value), coverage))| StatRow {
-            zone_id: zone.unwrap_or_default(),
-            user_zone_id: code.unwrap_or_default(),
-            start: start.unwrap_or_default(),
-            statistic: statistic.unwrap_or_default(),
-            value,
-            coverage: coverage.unwrap_or_default(),
+        rows.extend(names.zip(numbers).map(|(((zone, code), statistic), ((start, value), coverage))| {
+            StatRow {
+                zone_id: zone.unwrap_or_default(),
+                user_zone_id: code.unwrap_or_default(),
+                start: start.unwrap_or_default(),
+                statistic: statistic.unwrap_or_default(),
+                value,
+                coverage: coverage.unwrap_or_default(),
+            }
         }));
     }
     Ok(rows)
@@ -210,10 +213,12 @@ fn encode(rows: &[StatRow]) -> Result<Vec<u8>, StatsError> {
     ];
     let types: [DataType; 6] = columns.each_ref().map(|(_, array)| array.data_type().clone());
     let names = columns.iter().map(|(name, _)| *name).zip(types);
-    let schema = Arc::new(Schema::new(names.map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>()));
+    let schema =
+        Arc::new(Schema::new(names.map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>()));
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, array)| array).into())?;
     let zstd = Compression::ZSTD(parquet::basic::ZstdLevel::try_new(1)?);
-    let properties = WriterProperties::builder().set_created_by("parking lake 1".to_owned()).set_compression(zstd);
+    let properties =
+        WriterProperties::builder().set_created_by("parking lake 1".to_owned()).set_compression(zstd);
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties.build()))?;
     writer.write(&batch)?;
     Ok(writer.into_inner()?)
@@ -223,7 +228,7 @@ fn add(path: String, size: usize, rows: usize) -> Add {
     let long = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     Add {
         path,
-        partition_values: HashMap::new(),
+        partition_values: [].into(),
         size: long(size),
         modification_time: 0,
         data_change: true,

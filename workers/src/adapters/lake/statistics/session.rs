@@ -8,10 +8,7 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{
-    datasource::MemTable,
-    error::DataFusionError,
-    execution::context::SessionContext,
-    prelude::SessionConfig,
+    datasource::MemTable, error::DataFusionError, execution::context::SessionContext, prelude::SessionConfig,
 };
 use parking_crds::event::Millis;
 
@@ -101,12 +98,21 @@ impl Session {
                 ids.into_iter().zip(codes).zip(numbers)
             {
                 let count_only = counts == Some(1);
-                let missed = expected.map_or(WITHOUT_LIMIT, |expected| expected.saturating_mul(MISSED_REPORTS));
+                let missed =
+                    expected.map_or(WITHOUT_LIMIT, |expected| expected.saturating_mul(MISSED_REPORTS));
                 let hold = if count_only { stale.unwrap_or(WITHOUT_LIMIT) } else { missed };
                 starts.insert(revision.unwrap_or_default(), from.unwrap_or_default());
                 let (zone, user_zone_id) = (zone.unwrap_or_default(), code.unwrap_or_default());
                 let (valid_from, spaces) = (revision.unwrap_or_default(), spaces.unwrap_or_default());
-                zones.push(ZoneFacts { zone, user_zone_id, valid_from, valid_to: 0, spaces, count_only, hold });
+                zones.push(ZoneFacts {
+                    zone,
+                    user_zone_id,
+                    valid_from,
+                    valid_to: 0,
+                    spaces,
+                    count_only,
+                    hold,
+                });
             }
         }
         for zone in &mut zones {
@@ -120,11 +126,7 @@ impl Session {
     }
 
     /// The answer to a user's query, which sees events, sessions and alerts of the range only.
-    pub(super) async fn answer(
-        &self,
-        sql: &str,
-        range: Window,
-    ) -> Result<Vec<RecordBatch>, DataFusionError> {
+    pub(super) async fn answer(&self, sql: &str, range: Window) -> Result<Vec<RecordBatch>, DataFusionError> {
         for (table, time) in [
             (Table::Events, "event_time"),
             (Table::Sessions, "COALESCE(\"end\", \"start\")"),
@@ -167,7 +169,9 @@ fn body_of(table: Table) -> String {
     let all = all_of(table);
     if table == Table::Sessions {
         let newest = "ROW_NUMBER() OVER (PARTITION BY session_id ORDER BY revision DESC)";
-        return format!("(SELECT * FROM (SELECT *, {newest} AS newest FROM {all}) AS s WHERE newest = 1) AS s");
+        return format!(
+            "(SELECT * FROM (SELECT *, {newest} AS newest FROM {all}) AS s WHERE newest = 1) AS s"
+        );
     }
     all
 }

@@ -1,8 +1,8 @@
-//! `parking`: one binary, one subcommand for each thing that a pipeline needs done.
+//! `parking up`: arguments in, report out.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::ValueEnum;
 use parking_crds::duration::Duration;
 use parking_workers::{
     deployment,
@@ -10,34 +10,22 @@ use parking_workers::{
     up::{self, UpOptions},
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Real-time parking: events in, occupancy, alerts and statistics out.
-#[derive(Parser)]
-#[command(name = "parking", version, about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run a pipeline in this process, without a server.
-    Up(UpArgs),
-}
+use crate::Failure;
 
 #[derive(clap::Args)]
-struct UpArgs {
+pub(crate) struct UpArgs {
     /// A manifest, or a folder of manifests; may be given again.
     #[arg(short, long = "file", required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Where log, state and tables are kept.
     #[arg(long, default_value = ".parking", value_name = "DIR")]
     data: PathBuf,
+    /// Where to serve status, metrics, zones and alerts over HTTP. [default: 127.0.0.1:8080, nowhere with --until-idle]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// End when the input is complete and all of it is processed.
     #[arg(long)]
-    until_idle: bool,
+    pub(crate) until_idle: bool,
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     report: ReportFormat,
@@ -58,35 +46,21 @@ enum ReportFormat {
     Json,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
-    let outcome = match &cli.command {
-        Command::Up(args) => run_up(args),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("parking: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run_up(args: &UpArgs) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     let deployment = deployment::load(&args.files)?;
+    let served = (!args.until_idle).then(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
     let options = UpOptions {
         data: args.data.clone(),
+        listen: args.listen.or(served),
         until_idle: args.until_idle,
         commit: CommitLimits { records: args.commit_records.max(1), ..CommitLimits::default() },
         batch: args.replay_batch,
         pause: args.replay_pause.millis(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(up::run(&deployment, &options))?;
-    match args.report {
-        ReportFormat::Text => print!("{}", report.render()),
-        ReportFormat::Json => println!("{}", serde_json::to_string(&report)?),
-    }
-    Ok(())
+    let report = crate::runtime()?.block_on(up::run(&deployment, &options))?;
+    let text = match args.report {
+        ReportFormat::Text => report.render(),
+        ReportFormat::Json => serde_json::to_string(&report)? + "\n",
+    };
+    Ok(crate::print(&text)?)
 }

@@ -1,0 +1,194 @@
+//! The roles of a pipeline as tasks: one stage a role and partition, one archive for all.
+//!
+//! Invariant: the archive ends after the stages, so that it has seen all that they published.
+
+use std::sync::Arc;
+
+use parking_crds::duration::Duration;
+use tokio::{sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+use super::{Pipeline, UpError, tables};
+use crate::{
+    adapters::lake::DeltaLake,
+    domain::alert::{RuleSet, Settings},
+    http::{RefusedRule, StatusBoard},
+    ports::{ErrorKind, PortError, clock::Clock},
+    runtime::{
+        alert::Alert,
+        occupancy::Occupancy,
+        stage::{Stage, StageError, StageRunner, Turn},
+    },
+};
+
+/// How long a stage rests after a failure that may pass.
+const REST: Duration = Duration::from_millis(500);
+
+/// Running roles.
+pub(super) struct Roles {
+    stages: JoinSet<Result<(), StageError>>,
+    archive: JoinSet<Result<(), UpError>>,
+    stages_end: watch::Sender<bool>,
+    archive_ends: watch::Sender<bool>,
+}
+
+/// What every stage's task is given.
+#[derive(Clone)]
+struct Driver {
+    board: Arc<StatusBoard>,
+    clock: Arc<dyn Clock>,
+    ends: watch::Receiver<bool>,
+    /// Silence after which time is told by a tick; absent where none may be written.
+    idle_after: Option<Duration>,
+    tenant: String,
+}
+
+impl Roles {
+    /// Starts all of them.
+    pub(super) fn start(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>, board: &Arc<StatusBoard>) -> Self {
+        let (archive_ends, archive_end) = watch::channel(false);
+        let archive = tables::archive(pipeline, lake);
+        let archive = JoinSet::from_iter([tables::drive(archive, pipeline.ports.clone(), archive_end)]);
+        let (stages_end, ends) = watch::channel(false);
+        let driver = Driver {
+            board: Arc::clone(board),
+            clock: Arc::clone(&pipeline.ports.clock),
+            ends,
+            idle_after: (!pipeline.options.until_idle)
+                .then(|| pipeline.deployment.pipeline.spec.events.idle_after()),
+            tenant: pipeline.name.clone(),
+        };
+        let stages = start_stages(pipeline, &load_rules(pipeline, board), &driver);
+        Self { stages, archive, stages_end, archive_ends }
+    }
+
+    /// Completes when a role fails; roles do not end otherwise.
+    pub(super) async fn failure(&mut self) -> UpError {
+        let ended = || PortError::new(ErrorKind::Closed, "running a role to the end of its input").into();
+        tokio::select! {
+            Some(stage) = self.stages.join_next() => match stage {
+                Ok(Ok(())) => ended(),
+                Ok(Err(error)) => error.into(),
+                Err(error) => error.into(),
+            },
+            Some(archive) = self.archive.join_next() => match archive {
+                Ok(Ok(())) => ended(),
+                Ok(Err(error)) => error,
+                Err(error) => error.into(),
+            },
+            else => ended(),
+        }
+    }
+
+    /// Lets every role finish what is in the log.
+    pub(super) async fn drain(mut self) -> Result<(), UpError> {
+        self.stages_end.send_replace(true);
+        while let Some(stage) = self.stages.join_next().await {
+            stage??;
+        }
+        self.archive_ends.send_replace(true);
+        while let Some(archive) = self.archive.join_next().await {
+            archive??;
+        }
+        Ok(())
+    }
+}
+
+fn load_rules(pipeline: &Pipeline<'_>, board: &StatusBoard) -> Arc<RuleSet> {
+    let (rules, refused) = RuleSet::compile(&pipeline.deployment.rules);
+    let refused: Vec<_> = refused
+        .into_iter()
+        .map(|(rule, error)| RefusedRule { rule, reason: error.reason(), message: error.to_string() })
+        .collect();
+    for RefusedRule { rule, reason, message } in &refused {
+        tracing::warn!(rule, reason, "rule refused, the others go on: {message}");
+    }
+    let names = pipeline.deployment.rules.iter().filter_map(|rule| rule.metadata.name.clone());
+    let is_refused = |name: &String| refused.iter().any(|one| one.rule.rsplit('/').next() == Some(name));
+    board.rules(names.filter(|name| !is_refused(name)).collect(), refused.clone());
+    Arc::new(rules)
+}
+
+fn start_stages(
+    pipeline: &Pipeline<'_>,
+    rules: &Arc<RuleSet>,
+    driver: &Driver,
+) -> JoinSet<Result<(), StageError>> {
+    let (limits, commit) = (pipeline.limits, pipeline.options.commit);
+    let mut stages = JoinSet::new();
+    for partition in 0..pipeline.partitions {
+        let inventory = Arc::clone(&pipeline.deployment.inventory);
+        let occupancy = move || Occupancy::new(limits, &inventory);
+        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, occupancy, Uuid::new_v4);
+        spawn(&mut stages, runner, driver);
+        let (inventory, rules) = (Arc::clone(&pipeline.deployment.inventory), Arc::clone(rules));
+        let settings = Settings { tenant: pipeline.name.clone(), partition };
+        let alert = move || Alert::new(limits, &inventory, &rules, settings.clone());
+        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, alert, Uuid::new_v4);
+        spawn(&mut stages, runner, driver);
+    }
+    stages
+}
+
+fn spawn<S: Stage + 'static>(
+    stages: &mut JoinSet<Result<(), StageError>>,
+    runner: StageRunner<S>,
+    driver: &Driver,
+) {
+    stages.spawn(drive(runner, driver.clone()));
+}
+
+/// Turns a stage until it is told to end and nothing is left to step.
+async fn drive<S: Stage>(mut runner: StageRunner<S>, mut driver: Driver) -> Result<(), StageError> {
+    let mut started = false;
+    let mut heard = driver.clock.monotonic();
+    loop {
+        let ends = *driver.ends.borrow_and_update();
+        match runner.turn().await {
+            Ok(turn) => {
+                if !std::mem::replace(&mut started, true) {
+                    driver.board.stage_started();
+                }
+                match turn {
+                    Turn::Advanced => {
+                        heard = driver.clock.monotonic();
+                        tokio::task::yield_now().await;
+                    }
+                    Turn::Fenced => tracing::warn!(role = S::ROLE, "another owner took the stage over"),
+                    Turn::Idle if ends => return Ok(()),
+                    Turn::Idle => heard = rest(&runner, &mut driver, heard).await?,
+                }
+            }
+            Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {
+                tracing::warn!(role = S::ROLE, "stage failed, trying again: {error}");
+                driver.board.stage_restarted();
+                driver.clock.pause(REST).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits for records; after long silence it tells the time that has passed. Answers when something was
+/// last heard.
+async fn rest<S: Stage>(runner: &StageRunner<S>, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
+    let silence = driver.idle_after.filter(|_| runner.tells_time());
+    let now = driver.clock.monotonic();
+    let left = silence.map(|after| Duration::from_millis((after.millis() - (now - heard)).max(0)));
+    let clock = Arc::clone(&driver.clock);
+    let silent = async move {
+        match left {
+            Some(left) => clock.pause(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        arrived = runner.wait() => arrived.map(|()| heard),
+        _ = driver.ends.changed() => Ok(heard),
+        () = silent => {
+            let now = driver.clock.monotonic();
+            runner.tick(&driver.tenant, Duration::from_millis(now - heard)).await?;
+            Ok(now)
+        }
+    }
+}
