@@ -15,7 +15,10 @@ mod inventory_rows;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
 
@@ -87,7 +90,7 @@ pub struct ArchivePorts {
 pub enum Flush {
     /// Commit what reached a limit.
     AtLimits,
-    /// Commit all that was read: the streams are complete, or the process ends.
+    /// Commit all that there is, once all of it was read: the streams are complete, or the process ends.
     Now,
 }
 
@@ -219,6 +222,7 @@ impl Archive {
         }
         let Some(loaded) = self.loaded.get_mut(&table) else { return Ok(()) };
         let roll = self.settings.roll_after;
+        let mut exhausted = BTreeSet::new();
         for batch in &mut loaded.batches {
             if batch.is_full(&roll) {
                 continue;
@@ -226,14 +230,16 @@ impl Archive {
             let at = StreamPartition { stream, partition: batch.partition() };
             let fetched = self.ports.log.read(at, batch.next(), READ_BYTES).await?;
             progress.read += batch.absorb(&fetched, &roll, self.ports.clock.monotonic())?;
+            if fetched.records.is_empty() {
+                exhausted.insert(batch.partition());
+            }
         }
         let now = self.ports.clock.monotonic();
-        let due: Vec<Partition> = loaded
-            .batches
-            .iter()
-            .filter(|batch| is_due(batch, &roll, flush, now))
-            .map(Batch::partition)
-            .collect();
+        let is_due = |batch: &&Batch| {
+            let flushed = flush == Flush::Now && exhausted.contains(&batch.partition());
+            batch.is_pending() && (flushed || batch.is_full(&roll) || is_old(batch, &roll, now))
+        };
+        let due: Vec<Partition> = loaded.batches.iter().filter(is_due).map(Batch::partition).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -295,8 +301,7 @@ impl Archive {
     }
 }
 
-fn is_due(batch: &Batch, roll: &RollAfter, flush: Flush, now: Millis) -> bool {
-    let old = |since: Millis| roll.age.is_some_and(|age| now - since >= age.millis());
-    let due = batch.is_full(roll) || flush == Flush::Now || batch.since().is_some_and(old);
-    due && batch.is_pending()
+fn is_old(batch: &Batch, roll: &RollAfter, now: Millis) -> bool {
+    let since = batch.since().zip(roll.age);
+    since.is_some_and(|(since, age)| now - since >= age.millis())
 }

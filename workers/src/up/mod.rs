@@ -36,7 +36,7 @@ use crate::{
     http::StatusBoard,
     ports::{PortError, clock::Clock, event_log::Partition},
     runtime::{
-        archive::ArchiveError,
+        archive::{ArchiveError, Flush},
         stage::{CommitLimits, StageError, StagePorts},
     },
     view::{View, ViewError, ViewSettings},
@@ -178,9 +178,11 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     }
     board.draining();
     schedules.stop().await;
-    roles.drain().await?;
+    // An interrupted run leaves what the undisturbed one would leave: the input alone cuts files.
+    let interrupted = options.until_idle && imported.is_none();
+    roles.drain(if interrupted { Flush::AtLimits } else { Flush::Now }).await?;
     service.stop().await?;
-    if options.until_idle && imported.is_none() {
+    if interrupted {
         return Err(UpError::Interrupted);
     }
     let appended = imported.flatten().map_or(0, |imported| imported.appended);

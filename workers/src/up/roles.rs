@@ -16,6 +16,7 @@ use crate::{
     ports::{ErrorKind, PortError, clock::Clock},
     runtime::{
         alert::Alert,
+        archive::Flush,
         occupancy::Occupancy,
         stage::{Stage, StageError, StageRunner, Turn},
     },
@@ -29,7 +30,7 @@ pub(super) struct Roles {
     stages: JoinSet<Result<(), StageError>>,
     archive: JoinSet<Result<(), UpError>>,
     stages_end: watch::Sender<bool>,
-    archive_ends: watch::Sender<bool>,
+    archive_ends: watch::Sender<Option<Flush>>,
 }
 
 /// What every stage's task is given.
@@ -46,7 +47,7 @@ struct Driver {
 impl Roles {
     /// Starts all of them.
     pub(super) fn start(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>, board: &Arc<StatusBoard>) -> Self {
-        let (archive_ends, archive_end) = watch::channel(false);
+        let (archive_ends, archive_end) = watch::channel(None);
         let archive = tables::archive(pipeline, lake);
         let archive = JoinSet::from_iter([tables::drive(archive, pipeline.ports.clone(), archive_end)]);
         let (stages_end, ends) = watch::channel(false);
@@ -80,13 +81,14 @@ impl Roles {
         }
     }
 
-    /// Lets every role finish what is in the log.
-    pub(super) async fn drain(mut self) -> Result<(), UpError> {
+    /// Lets every role finish what is in the log. Rows that reached no limit wait for the next run where
+    /// `flush` says so.
+    pub(super) async fn drain(mut self, flush: Flush) -> Result<(), UpError> {
         self.stages_end.send_replace(true);
         while let Some(stage) = self.stages.join_next().await {
             stage??;
         }
-        self.archive_ends.send_replace(true);
+        self.archive_ends.send_replace(Some(flush));
         while let Some(archive) = self.archive.join_next().await {
             archive??;
         }

@@ -97,21 +97,24 @@ fn roll_after(pipeline: &Pipeline<'_>) -> RollAfter {
     roll
 }
 
-/// Archives until the stages are done, then all that is left.
+/// Archives until it is told how to end, then all that is left.
 pub(super) async fn drive(
     mut archive: Archive,
     ports: StagePorts,
-    mut stages_done: watch::Receiver<bool>,
+    mut end: watch::Receiver<Option<Flush>>,
 ) -> Result<(), UpError> {
-    while !*stages_done.borrow_and_update() {
+    let flush = loop {
+        if let Some(flush) = *end.borrow_and_update() {
+            break flush;
+        }
         if archive.run_once(Flush::AtLimits).await?.is_idle() {
             tokio::select! {
                 () = ports.clock.pause(REST) => {}
-                _ = stages_done.changed() => {}
+                _ = end.changed() => {}
             }
         }
-    }
-    archive.run_until_idle(Flush::Now).await?;
+    };
+    archive.run_until_idle(flush).await?;
     Ok(())
 }
 

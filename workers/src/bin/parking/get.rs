@@ -61,7 +61,7 @@ struct From {
     /// The data folder; if a process has it open, that process is asked.
     #[arg(long, default_value = ".parking", value_name = "DIR")]
     data: PathBuf,
-    /// Ask a running process instead, for example http://127.0.0.1:8080.
+    /// Ask a running process instead, for example `http://127.0.0.1:8080`.
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     server: Option<String>,
 }

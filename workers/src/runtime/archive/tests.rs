@@ -147,6 +147,17 @@ async fn restart_after_every_round_changes_neither_rows_nor_files() {
 }
 
 #[tokio::test]
+async fn flush_commits_once_all_was_read() {
+    let world = World::new(1_000_000);
+    let records: Vec<_> = (0..12_000).map(|number| report(number, NOON, 1)).collect();
+    let bytes: usize = records.iter().map(String::len).sum();
+    assert!(bytes > READ_BYTES, "one read must not do");
+    world.append(Stream::Events, &records).await;
+    let progress = world.archive().run_until_idle(Flush::Now).await.unwrap();
+    assert_eq!((progress.read, world.rows(Table::Events).1), (12_000, 1));
+}
+
+#[tokio::test]
 async fn output_that_was_published_again_stands_once() {
     let world = World::new(100);
     world.append(Stream::Alerts, &[alert(4, 0), alert(4, 1), alert(9, 0)]).await;
