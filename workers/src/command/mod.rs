@@ -2,6 +2,7 @@
 //!
 //! Must not hold domain rules. A command reads its input, calls the domain through the ports and renders.
 
+pub mod bench;
 pub mod doctor;
 pub mod feed;
 pub mod get;

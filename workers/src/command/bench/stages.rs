@@ -1,0 +1,255 @@
+//! The work that is measured: both stages of every partition, to the end of a log.
+//!
+//! Must not measure. Tasks start here and nowhere else in the bench.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use parking_crds::event::Millis;
+use serde::Deserialize;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{
+    BenchError,
+    oracle::{Alert as ToldAlert, Answer, Oracle, View},
+    scenario::{PARTITIONS, Scenario},
+};
+use crate::{
+    adapters::embedded::{DataFolder, SystemClock},
+    domain::record::Record,
+    ports::{
+        event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
+        state_store::{StageKey, StateStore},
+    },
+    runtime::{
+        alert::Alert,
+        occupancy::{Occupancy, TOTALS_BLOCK, Totals},
+        stage::{CommitLimits, Stage, StagePorts, StageRunner, Turn},
+    },
+};
+
+const READ_BYTES: usize = 1 << 20;
+
+/// A runner that works on the folder's log, for each of both stages on each partition.
+pub(super) struct Runners {
+    pub(super) occupancy: Vec<StageRunner<Occupancy>>,
+    pub(super) alert: Vec<StageRunner<Alert>>,
+}
+
+impl Runners {
+    pub(super) fn new(scenario: &Scenario, folder: &DataFolder) -> Self {
+        let ports = StagePorts {
+            log: Arc::new(folder.event_log()),
+            store: Arc::new(folder.state_store()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        let limits = CommitLimits::default();
+        let occupancy = |partition| {
+            let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
+            let make = move || Occupancy::new(judged, &inventory);
+            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
+        };
+        let alert = |partition| {
+            let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
+            let (rules, settings) = (Arc::clone(&scenario.rules), Scenario::settings(partition));
+            let make = move || Alert::new(judged, &inventory, &rules, settings.clone());
+            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
+        };
+        Self {
+            occupancy: (0..PARTITIONS).map(occupancy).collect(),
+            alert: (0..PARTITIONS).map(alert).collect(),
+        }
+    }
+
+    /// Runs all until each stands at its partition's `ends`.
+    pub(super) async fn run_to(self, ends: &[Offset]) -> Result<Self, BenchError> {
+        let (mut occupancy, mut alert) = (JoinSet::new(), JoinSet::new());
+        for (runner, end) in self.occupancy.into_iter().zip(ends) {
+            spawn(&mut occupancy, run_to(runner, *end));
+        }
+        for (runner, end) in self.alert.into_iter().zip(ends) {
+            spawn(&mut alert, run_to(runner, *end));
+        }
+        Ok(Self { occupancy: join(&mut occupancy).await?, alert: join(&mut alert).await? })
+    }
+}
+
+async fn run_to<S: Stage>(mut runner: StageRunner<S>, end: Offset) -> Result<StageRunner<S>, BenchError> {
+    loop {
+        match runner.turn().await? {
+            Turn::Idle if runner.next_offset().is_some_and(|next| next >= end) => return Ok(runner),
+            Turn::Idle => runner.wait().await?,
+            Turn::Advanced => tokio::task::yield_now().await,
+            Turn::Fenced => return Err(BenchError::Wrong("a stage was fenced by nobody".to_owned())),
+        }
+    }
+}
+
+/// Starts a task.
+#[expect(clippy::disallowed_methods, reason = "tasks of the bench begin here")]
+pub(super) fn spawn<T: Send + 'static>(
+    tasks: &mut JoinSet<T>,
+    task: impl Future<Output = T> + Send + 'static,
+) {
+    tasks.spawn(task);
+}
+
+/// Waits for all tasks; the first failure is the result.
+pub(super) async fn join<T: 'static>(
+    tasks: &mut JoinSet<Result<T, BenchError>>,
+) -> Result<Vec<T>, BenchError> {
+    let mut results = Vec::with_capacity(tasks.len());
+    while let Some(ended) = tasks.join_next().await {
+        results.push(ended??);
+    }
+    Ok(results)
+}
+
+/// Offsets after the last records of `events`.
+pub(super) async fn ends(folder: &DataFolder) -> Result<Vec<Offset>, BenchError> {
+    Ok(folder.event_log().facts(Stream::Events).await?.ends)
+}
+
+/// Hands every record of a partition to `take`.
+async fn read_all(
+    folder: &DataFolder,
+    at: StreamPartition,
+    mut take: impl FnMut(&[u8]) + Send,
+) -> Result<u64, BenchError> {
+    let (log, mut next) = (folder.event_log(), 0);
+    loop {
+        let fetched = log.read(at, next, READ_BYTES).await?;
+        if fetched.records.is_empty() {
+            return Ok(next);
+        }
+        fetched.records.iter().for_each(&mut take);
+        next = fetched.next_offset();
+    }
+}
+
+/// The bound: reads all of `events` and parses each record once, as the hot path does, and no more.
+pub(super) async fn decode_all(folder: &Arc<DataFolder>) -> Result<u64, BenchError> {
+    let mut tasks = JoinSet::new();
+    for partition in 0..PARTITIONS {
+        let folder = Arc::clone(folder);
+        spawn(&mut tasks, async move {
+            let at = StreamPartition { stream: Stream::Events, partition };
+            read_all(&folder, at, |record| {
+                std::hint::black_box(Record::parse(record).is_ok());
+            })
+            .await
+        });
+    }
+    Ok(join(&mut tasks).await?.into_iter().sum())
+}
+
+/// What the oracle makes of `events`.
+pub(super) async fn expected(folder: &Arc<DataFolder>, scenario: &Scenario) -> Result<Answer, BenchError> {
+    let mut tasks = JoinSet::new();
+    for partition in 0..PARTITIONS {
+        let (folder, inventory) = (Arc::clone(folder), Arc::clone(&scenario.inventory));
+        spawn(&mut tasks, async move {
+            let (at, mut oracle) =
+                (StreamPartition { stream: Stream::Events, partition }, Oracle::new(&inventory));
+            read_all(&folder, at, |record| oracle.read(record)).await?;
+            Ok(oracle.finish())
+        });
+    }
+    let mut answer = Answer::default();
+    join(&mut tasks).await?.into_iter().for_each(|part| answer.add(part));
+    Ok(answer)
+}
+
+/// What the stages made of it, from what they committed and published.
+pub(super) async fn found(
+    folder: &DataFolder,
+    runners: &[StageRunner<Occupancy>],
+    scenario: &Scenario,
+) -> Result<Answer, BenchError> {
+    let mut answer = Answer::default();
+    for partition in 0..PARTITIONS {
+        let totals = totals(folder, partition).await?;
+        let alerts = told_alerts(folder, partition).await?;
+        let reasons = totals.dead_letters.iter();
+        answer.add(Answer {
+            accepted: totals.accepted,
+            duplicates: totals.duplicates,
+            late: totals.late,
+            sessions: totals.sessions,
+            dead_letters: reasons.map(|(reason, count)| (reason.as_str().to_owned(), *count)).collect(),
+            zones: [].into(),
+            alerts,
+        });
+    }
+    for stage in runners.iter().filter_map(StageRunner::stage) {
+        let mark = stage.watermark().unwrap_or(Millis::MIN);
+        answer.zones.extend(stage.tracker().zones().filter_map(|(zone, _)| {
+            let view = stage.tracker().view(zone, mark)?;
+            let view = View {
+                occupied: view.occupied.into(),
+                unknown: view.unknown.into(),
+                capacity: view.capacity.into(),
+            };
+            scenario.inventory.latest().zone(zone).map(|place| (place.id, view))
+        }));
+    }
+    Ok(answer)
+}
+
+async fn totals(folder: &DataFolder, partition: Partition) -> Result<Totals, BenchError> {
+    let key = StageKey { role: Occupancy::ROLE, partition };
+    let blocks = folder.state_store().peek(&key).await?.map(|stored| stored.blocks).unwrap_or_default();
+    let block: Option<Bytes> =
+        blocks.into_iter().find(|(key, _)| *key == TOTALS_BLOCK).map(|(_, block)| block);
+    let (totals, _): (Totals, Option<Millis>) = block
+        .map(|block| postcard::from_bytes(&block))
+        .transpose()
+        .map_err(|error| BenchError::Wrong(format!("the totals cannot be read: {error}")))?
+        .unwrap_or_default();
+    Ok(totals)
+}
+
+/// One line of the `alerts` stream, read by its words.
+#[derive(Deserialize)]
+struct AlertLine {
+    record_type: String,
+    alert_id: Option<Uuid>,
+    rule: Option<String>,
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
+    starts_at: Option<Millis>,
+    ends_at: Option<Millis>,
+}
+
+/// Alerts by their last word, each of them once.
+async fn told_alerts(folder: &DataFolder, partition: Partition) -> Result<Vec<ToldAlert>, BenchError> {
+    let at = StreamPartition { stream: Stream::Alerts, partition };
+    let (mut alerts, mut wrong) = (std::collections::BTreeMap::new(), None);
+    read_all(folder, at, |record| match serde_json::from_slice::<AlertLine>(record) {
+        Ok(line) if line.record_type == "alert" => {
+            if let Some(alert) = told_alert(&line) {
+                alerts.insert(line.alert_id, alert);
+            }
+        }
+        Ok(_) => {}
+        Err(error) => wrong = Some(error.to_string()),
+    })
+    .await?;
+    match wrong {
+        Some(error) => Err(BenchError::Wrong(format!("an alert cannot be read: {error}"))),
+        None => Ok(alerts.into_values().collect()),
+    }
+}
+
+fn told_alert(line: &AlertLine) -> Option<ToldAlert> {
+    let subject = ["event_session_id", "data_source_device_id", "curb_zone_id"];
+    let subject = subject.iter().find_map(|label| line.labels.get(*label))?;
+    let rule = line.rule.as_deref()?;
+    Some(ToldAlert {
+        rule: rule.rsplit('/').next().unwrap_or(rule).to_owned(),
+        subject: subject.parse().ok()?,
+        starts: line.starts_at?,
+        ends: line.ends_at,
+    })
+}
