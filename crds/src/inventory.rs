@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -101,11 +103,6 @@ impl Zone {
         self.stale_after.unwrap_or(DEFAULT_STALE_AFTER)
     }
 
-    /// Whether one of its watched spaces has this id.
-    pub fn has_space(&self, id: Uuid) -> bool {
-        self.spaces.iter().any(|space| space.id == id)
-    }
-
     /// Whether it has no watched spaces and lives from count reports alone.
     pub fn is_count_only(&self) -> bool {
         self.spaces.is_empty()
@@ -178,7 +175,9 @@ pub struct Inventory {
 pub struct ValidRevision {
     valid_from: Millis,
     file: Revision,
-    by_zone: BTreeMap<Uuid, usize>,
+    by_zone: HashMap<Uuid, usize, FixedState>,
+    /// Zone of each watched space.
+    by_space: HashMap<Uuid, usize, FixedState>,
 }
 
 /// Everything that is wrong with an inventory file.
@@ -240,8 +239,10 @@ impl Inventory {
 
 impl ValidRevision {
     fn new(file: Revision) -> Self {
-        let by_zone = file.zones.iter().enumerate().map(|(index, zone)| (zone.id, index)).collect();
-        Self { valid_from: file.valid_from.as_millisecond(), file, by_zone }
+        let zones = || file.zones.iter().enumerate();
+        let by_zone = zones().map(|(index, zone)| (zone.id, index)).collect();
+        let spaces = zones().flat_map(|(index, zone)| zone.spaces.iter().map(move |space| (space.id, index)));
+        Self { valid_from: file.valid_from.as_millisecond(), by_zone, by_space: spaces.collect(), file }
     }
 
     /// First instant at which it holds.
@@ -252,6 +253,12 @@ impl ValidRevision {
     /// The zone with this id.
     pub fn zone(&self, id: Uuid) -> Option<&Zone> {
         self.file.zones.get(*self.by_zone.get(&id)?)
+    }
+
+    /// Whether the zone with this id has a watched space with that id.
+    pub fn has_space(&self, zone: Uuid, space: Uuid) -> bool {
+        let place = self.by_space.get(&space).and_then(|index| self.file.zones.get(*index));
+        place.is_some_and(|place| place.id == zone)
     }
 
     /// All zones, in the order of the file.

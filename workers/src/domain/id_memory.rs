@@ -1,7 +1,8 @@
 //! The ids of the last accepted records: at most [`IdMemory::CAPACITY`] of them and
 //! [`IdMemory::REACH`] of log time.
 //!
-//! Kept in numbered chunks, so that a commit writes only the chunks that grew.
+//! Kept in numbered chunks, so that a commit writes only the chunks that grew. Where ids are rarely looked
+//! up, since devices number their events, the list is searched; an index is made once that costs more.
 
 use std::collections::VecDeque;
 
@@ -14,7 +15,10 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default)]
 pub struct IdMemory {
     order: VecDeque<(Uuid, Millis)>,
-    known: HashSet<Uuid, FixedState>,
+    /// The ids of `order`, once they are looked up often.
+    index: Option<HashSet<Uuid, FixedState>>,
+    /// Ids that were looked at in searches, less what remembering has paid for.
+    searched: usize,
     /// Ordinal of the first id in `order`, counted since the partition began.
     first: u64,
     /// Log time of the newest id that was forgotten.
@@ -29,6 +33,10 @@ pub struct IdMemory {
 pub type Chunk = (u64, Option<Millis>, Vec<(Uuid, Millis)>);
 
 const CHUNK: u64 = 512;
+/// Ids that searches may look at beyond what is paid for: ten searches of a full memory.
+const SEARCHES: usize = 10 * IdMemory::CAPACITY;
+/// What keeping an id out of an index saves, in ids of a search.
+const PAID_BY_ONE: usize = 8;
 
 impl IdMemory {
     /// Most ids remembered.
@@ -37,8 +45,15 @@ impl IdMemory {
     pub const REACH: Millis = 24 * 3_600_000;
 
     /// Whether the id is remembered.
-    pub fn contains(&self, id: Uuid) -> bool {
-        self.known.contains(&id)
+    pub fn contains(&mut self, id: Uuid) -> bool {
+        if self.index.is_none() {
+            self.searched += self.order.len();
+            if self.searched <= SEARCHES {
+                return self.order.iter().any(|(known, _)| *known == id);
+            }
+        }
+        let ids = || self.order.iter().map(|(id, _)| *id).collect();
+        self.index.get_or_insert_with(ids).contains(&id)
     }
 
     /// Whether an id accepted at or after this log time would still be remembered.
@@ -49,7 +64,10 @@ impl IdMemory {
     /// Remembers an id accepted at this log time.
     pub fn remember(&mut self, id: Uuid, time: Millis) {
         self.order.push_back((id, time));
-        self.known.insert(id);
+        match &mut self.index {
+            Some(index) => _ = index.insert(id),
+            None => self.searched = self.searched.saturating_sub(PAID_BY_ONE),
+        }
         self.forget(time);
     }
 
@@ -60,7 +78,9 @@ impl IdMemory {
                 break;
             }
             self.order.pop_front();
-            self.known.remove(&oldest);
+            if let Some(index) = &mut self.index {
+                index.remove(&oldest);
+            }
             self.first += 1;
             self.forgotten = self.forgotten.max(Some(accepted));
         }
@@ -93,9 +113,47 @@ impl IdMemory {
         if self.order.is_empty() {
             (self.first, self.oldest_chunk) = (start, chunk);
         }
-        self.known.extend(ids.iter().map(|(id, _)| *id));
+        if let Some(index) = &mut self.index {
+            index.extend(ids.iter().map(|(id, _)| *id));
+        }
         self.order.extend(ids);
         self.forgotten = self.forgotten.max(forgotten);
         self.unsaved = self.first + self.order.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u32) -> Uuid {
+        Uuid::from_u128(u128::from(number) << 64)
+    }
+
+    #[test]
+    fn ids_are_known_alike_by_search_and_by_index() {
+        let (mut rare, mut often) = (IdMemory::default(), IdMemory::default());
+        for number in 0..150_000 {
+            let time = Millis::from(number);
+            rare.remember(id(number), time);
+            often.remember(id(number), time);
+            assert!(!often.contains(id(number + 1)));
+        }
+        assert!(often.index.is_some() && rare.index.is_none());
+        for (number, known) in
+            [(0, false), (49_999, false), (50_000, true), (149_999, true), (150_000, false)]
+        {
+            assert_eq!((rare.contains(id(number)), often.contains(id(number))), (known, known), "{number}");
+        }
+    }
+
+    #[test]
+    fn ids_are_forgotten_after_a_day_and_the_memory_knows_how_far_it_reaches() {
+        let mut ids = IdMemory::default();
+        ids.remember(id(1), 0);
+        assert!(ids.reaches_back_to(0));
+        ids.remember(id(2), IdMemory::REACH + 1);
+        assert!(!ids.contains(id(1)) && ids.contains(id(2)));
+        assert!(!ids.reaches_back_to(0) && ids.reaches_back_to(1));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_crds::{
     duration::Duration,
     event::{DeadLetterReason, Millis},
@@ -71,8 +71,16 @@ pub struct Judge {
     inventory: Arc<Inventory>,
     clock: PartitionClock,
     ids: IdMemory,
-    windows: HashMap<Uuid, ZoneWindows, FixedState>,
-    changed: HashSet<Uuid, FixedState>,
+    windows: HashMap<Uuid, KnownZone, FixedState>,
+    /// Zones of which `changed` is set.
+    changed: Vec<Uuid>,
+}
+
+/// The windows of a zone, and whether a store has them as they are.
+#[derive(Clone, Debug, Default)]
+struct KnownZone {
+    windows: ZoneWindows,
+    changed: bool,
 }
 
 /// Time as the partition's log tells it.
@@ -121,7 +129,7 @@ impl Judge {
             clock: PartitionClock::default(),
             ids: IdMemory::default(),
             windows: HashMap::default(),
-            changed: HashSet::default(),
+            changed: Vec::new(),
         }
     }
 
@@ -165,11 +173,9 @@ impl Judge {
     }
 
     fn check(&self, record: &Record<'_>) -> Result<(), DeadLetterReason> {
-        let zone = record
-            .zone
-            .and_then(|zone| self.inventory.at(record.time).zone(zone))
-            .ok_or(DeadLetterReason::UnknownZone)?;
-        if record.space.is_some_and(|space| !zone.is_count_only() && !zone.has_space(space)) {
+        let revision = self.inventory.at(record.time);
+        let zone = record.zone.and_then(|zone| revision.zone(zone)).ok_or(DeadLetterReason::UnknownZone)?;
+        if record.space.is_some_and(|space| !zone.is_count_only() && !revision.has_space(zone.id, space)) {
             return Err(DeadLetterReason::UnknownSpace);
         }
         let counted = match record.body {
@@ -193,10 +199,12 @@ impl Judge {
             return if self.ids.contains(record.id) { Known::Duplicate } else { Known::New };
         };
         let boot = record.boot.as_deref().unwrap_or_default().as_bytes();
-        let windows = self.windows.entry(zone).or_default();
-        match windows.observe(record.device, boot, seq) {
+        let known = self.windows.entry(zone).or_default();
+        match known.windows.observe(record.device, boot, seq) {
             Seen::New => {
-                self.changed.insert(zone);
+                if !std::mem::replace(&mut known.changed, true) {
+                    self.changed.push(zone);
+                }
                 Known::New
             }
             Seen::Before => Known::Duplicate,
@@ -219,10 +227,11 @@ impl Judge {
             let key = BlockKey { class: IDS_CLASS, id: u128::from(chunk) };
             blocks.push((key, content.map(|content| encode(&content))));
         }
-        for zone in self.changed.drain() {
-            if let Some(windows) = self.windows.get(&zone) {
+        for zone in self.changed.drain(..) {
+            if let Some(known) = self.windows.get_mut(&zone) {
+                known.changed = false;
                 let key = BlockKey { class: WINDOWS_CLASS, id: zone.as_u128() };
-                blocks.push((key, Some(encode(windows))));
+                blocks.push((key, Some(encode(&known.windows))));
             }
         }
         blocks
@@ -237,7 +246,8 @@ impl Judge {
                 self.ids.restore_chunk(chunk, postcard::from_bytes(bytes)?);
             }
             WINDOWS_CLASS => {
-                self.windows.insert(Uuid::from_u128(key.id), postcard::from_bytes(bytes)?);
+                let known = KnownZone { windows: postcard::from_bytes(bytes)?, changed: false };
+                self.windows.insert(Uuid::from_u128(key.id), known);
             }
             _ => {}
         }

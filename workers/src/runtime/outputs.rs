@@ -3,7 +3,7 @@
 //! Every output carries its origin: partition, offset of the record that caused it, ordinal within
 //! that record. Published twice, it is known by it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_crds::event::Millis;
 use serde::Serialize;
 
@@ -25,12 +25,20 @@ pub struct Origin {
 pub struct Outputs {
     at: Origin,
     entries: Vec<(Stream, Bytes)>,
+    /// One output before it is kept; used again.
+    scratch: Vec<u8>,
+    /// Where outputs are kept, many in one allocation.
+    arena: BytesMut,
 }
+
+/// Allocated for outputs at a time.
+const ARENA_BYTES: usize = 64 * 1024;
 
 impl Outputs {
     /// None yet, of a stage on this partition.
     pub fn new(partition: Partition) -> Self {
-        Self { at: Origin { partition, offset: 0, ordinal: 0 }, entries: Vec::new() }
+        let at = Origin { partition, offset: 0, ordinal: 0 };
+        Self { at, entries: Vec::new(), scratch: Vec::new(), arena: BytesMut::new() }
     }
 
     /// What follows is caused by the record at `offset`.
@@ -51,10 +59,16 @@ impl Outputs {
 
     /// Adds one output that carries its origin itself.
     pub fn push<T: Serialize>(&mut self, stream: Stream, output: &T) {
-        if let Ok(record) = serde_json::to_vec(output) {
-            self.entries.push((stream, Bytes::from(record)));
-            self.at.ordinal += 1;
+        self.scratch.clear();
+        if serde_json::to_writer(&mut self.scratch, output).is_err() {
+            return;
         }
+        if self.arena.capacity() < self.scratch.len() {
+            self.arena = BytesMut::with_capacity(ARENA_BYTES.max(self.scratch.len()));
+        }
+        self.arena.extend_from_slice(&self.scratch);
+        self.entries.push((stream, self.arena.split().freeze()));
+        self.at.ordinal += 1;
     }
 
     /// Tells the readers of `stream` how far the stage has come, so that silence is no doubt.

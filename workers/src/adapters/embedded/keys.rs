@@ -74,12 +74,7 @@ pub(super) fn block_key(stage_prefix: &[u8], key: &[u8]) -> Option<BlockKey> {
     Some(BlockKey { class: *class, id: u128::from_be_bytes(id.try_into().ok()?) })
 }
 
-/// An outbox entry of a stage.
+/// A piece of a stage's outbox, by its first sequence.
 pub(super) fn outbox(stage_prefix: &[u8], seq: u64) -> Vec<u8> {
     [stage_prefix, &seq.to_be_bytes()].concat()
-}
-
-/// The sequence in a key.
-pub(super) fn outbox_seq(stage_prefix: &[u8], key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.strip_prefix(stage_prefix)?.try_into().ok()?))
 }

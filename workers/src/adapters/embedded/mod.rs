@@ -12,6 +12,7 @@ mod event_log;
 mod folder;
 mod keys;
 mod object_store;
+mod outbox;
 mod state_store;
 mod writer;
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     database::{Shared, Tables, closed, read_error},
-    keys,
+    keys, outbox,
     writer::{Reply, StageMeta, Work},
 };
 use crate::ports::{
@@ -96,14 +96,14 @@ fn load_outbox(
     prefix: &[u8],
     meta: &StageMeta,
 ) -> PortResult<Vec<OutboxEntry>> {
-    let kept = keys::outbox(prefix, meta.first_seq)..keys::outbox(prefix, meta.next_seq);
-    let open = |found: fjall::Guard| {
-        let (key, value) = found.into_inner().map_err(|error| read_error(LOADING, error))?;
-        let seq = keys::outbox_seq(prefix, &key).ok_or_else(misplaced)?;
-        let stream = value.first().copied().and_then(keys::stream_of).ok_or_else(misplaced)?;
-        Ok(OutboxEntry { seq, stream, record: Bytes::from_owner(value).slice(1..) })
-    };
-    moment.range(&tables.outbox, kept).map(open).collect()
+    let mut entries = Vec::new();
+    for first in &meta.pieces {
+        let piece = moment.get(&tables.outbox, keys::outbox(prefix, *first));
+        let piece = piece.map_err(|error| read_error(LOADING, error))?.ok_or_else(misplaced)?;
+        entries.extend(outbox::unpack(*first, &Bytes::from_owner(piece)).ok_or_else(misplaced)?);
+    }
+    entries.retain(|entry| entry.seq >= meta.first_seq);
+    Ok(entries)
 }
 
 fn misplaced() -> PortError {

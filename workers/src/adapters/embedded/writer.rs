@@ -19,6 +19,7 @@ use super::{
     batch::EncodedBatch,
     database::{Ends, Tables, error_kind},
     keys,
+    outbox::{self, Piece},
 };
 use crate::ports::{
     ErrorKind, PortError, PortResult,
@@ -48,6 +49,8 @@ pub(super) struct StageMeta {
     pub(super) next_seq: u64,
     /// Outbox entries below are gone.
     pub(super) first_seq: u64,
+    /// First sequence of each piece of the outbox.
+    pub(super) pieces: Vec<u64>,
 }
 
 impl StageMeta {
@@ -204,12 +207,12 @@ impl Writer {
                 None => group.batch.remove(&self.tables.blocks, key),
             }
         }
-        for entry in commit.outbox {
-            let value = [&[keys::stream_number(entry.stream)], entry.record.as_ref()].concat();
+        for Piece { first, value } in outbox::pack(&commit.outbox) {
             group.bytes += value.len();
-            group.batch.insert(&self.tables.outbox, keys::outbox(&prefix, entry.seq), value);
-            meta.next_seq = entry.seq + 1;
+            group.batch.insert(&self.tables.outbox, keys::outbox(&prefix, first), value);
+            meta.pieces.push(first);
         }
+        meta.next_seq = commit.outbox.last().map_or(meta.next_seq, |entry| entry.seq + 1);
         meta.position = Some((commit.log_id, commit.next));
         group.must_sync = true;
         self.put_stage(group, stage, meta)?;
@@ -230,8 +233,10 @@ impl Writer {
         }
         let after = through.saturating_add(1).min(meta.next_seq);
         let prefix = keys::stage_prefix(stage);
-        for seq in meta.first_seq..after {
-            group.batch.remove(&self.tables.outbox, keys::outbox(&prefix, seq));
+        let ends = meta.pieces.iter().skip(1).copied().chain([meta.next_seq]);
+        let gone = ends.take_while(|end| *end <= after).count().min(meta.pieces.len());
+        for first in meta.pieces.drain(..gone) {
+            group.batch.remove(&self.tables.outbox, keys::outbox(&prefix, first));
         }
         meta.first_seq = meta.first_seq.max(after);
         self.put_stage(group, stage, meta)?;

@@ -29,7 +29,7 @@ pub struct RestoreError {
     source: postcard::Error,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StoredZone {
     now: Millis,
     view: ZoneView,
@@ -39,6 +39,17 @@ struct StoredZone {
     instances: Vec<(u32, Uuid, Instance)>,
     stays: BTreeMap<Uuid, Stay>,
     devices: BTreeMap<Uuid, WatchedDevice>,
+}
+
+/// [`StoredZone`] as it is written, from where it stands.
+#[derive(Serialize)]
+struct ZoneToStore<'a> {
+    now: Millis,
+    view: ZoneView,
+    rules: Vec<(&'a str, &'a str)>,
+    instances: Vec<(u32, Uuid, &'a Instance)>,
+    stays: &'a BTreeMap<Uuid, Stay>,
+    devices: &'a BTreeMap<Uuid, WatchedDevice>,
 }
 
 /// What the next record has to do because rules changed.
@@ -153,26 +164,27 @@ impl AlertState {
             None => BlockKey { class: Self::RULES_CLASS, id: 0 },
         };
         // Only a sequence of unknown length or a full memory could fail; there is neither.
-        postcard::to_allocvec(&self.stored(memory)).ok().map(|bytes| (key, bytes.into()))
+        postcard::to_allocvec(&self.to_store(memory)).ok().map(|bytes| (key, bytes.into()))
     }
 
-    fn stored(&self, memory: &ZoneMemory) -> StoredZone {
-        let (mut rules, mut instances, mut last) = (Vec::new(), Vec::new(), None);
+    fn to_store<'a>(&'a self, memory: &'a ZoneMemory) -> ZoneToStore<'a> {
+        let (mut rules, mut last) = (Vec::new(), None);
+        let mut instances = Vec::with_capacity(memory.instances.len());
         for (id, instance) in &memory.instances {
             if last != Some(id.rule) {
-                rules.extend(self.rules.get(id.rule).map(|rule| (rule.id.clone(), rule.hash.clone())));
+                rules.extend(self.rules.get(id.rule).map(|rule| (rule.id.as_str(), rule.hash.as_str())));
                 last = Some(id.rule);
             }
             let number = u32::try_from(rules.len().saturating_sub(1)).unwrap_or(u32::MAX);
-            instances.push((number, id.subject, instance.clone()));
+            instances.push((number, id.subject, instance));
         }
-        StoredZone {
+        ZoneToStore {
             now: memory.now,
             view: memory.view,
             rules,
             instances,
-            stays: memory.stays.clone(),
-            devices: memory.devices.clone(),
+            stays: &memory.stays,
+            devices: &memory.devices,
         }
     }
 
@@ -224,6 +236,14 @@ impl AlertState {
     }
 
     fn rearm_instances(&mut self, zone: u32) {
+        if let (Some(plan), Some(memory)) = (self.plans.get(zone as usize), self.zones.get_mut(zone as usize))
+        {
+            memory.thresholds.clear();
+            let states: Vec<_> = memory.instances.iter().map(|(id, one)| (*id, one.state)).collect();
+            for (id, state) in states {
+                memory.follow(plan, id, state);
+            }
+        }
         let Some(memory) = self.zones.get(zone as usize) else { return };
         let mut unsettled = false;
         for (&id, instance) in &memory.instances {

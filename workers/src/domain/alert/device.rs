@@ -71,7 +71,6 @@ impl AlertState {
                     self.set_watch(zone, id, Watch::Off);
                 }
                 self.reconsider(zone, id, step);
-                self.forget(zone, id);
             }
         }
     }
@@ -99,6 +98,7 @@ impl AlertState {
             self.drive(zone, id, Input::False(now), step);
         }
         self.rewatch(zone, id);
+        self.forget(zone, id);
     }
 
     /// Watches a device for silence, unless it is watched or known to be silent.

@@ -111,6 +111,10 @@ impl AlertState {
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
         let instance = memory.instances.entry(id).or_default();
         let before = std::mem::replace(&mut instance.state, after);
+        if let Some(plan) = self.plans.get(zone as usize) {
+            memory.follow(plan, id, after);
+        }
+        let Some(instance) = memory.instances.get_mut(&id) else { return };
         if matches!(before, State::Inactive | State::Resolved { .. }) {
             instance.cause = cause;
         }

@@ -204,31 +204,35 @@ impl AlertState {
         }
     }
 
-    /// Judges every threshold on the zone's view.
+    /// Judges every threshold on the zone's view. Most do not move, and cost no more than their reading.
     fn judge_view(&mut self, zone: u32, now: Millis, step: &mut Step<'_>) {
-        let rules = Arc::clone(&self.rules);
         for slot in 0.. {
-            let Some(plan) = self.plans.get(zone as usize) else { return };
-            let Some(&index) = plan.thresholds.get(slot) else { return };
-            let id = InstanceId { rule: index, subject: Uuid::nil() };
-            let (Some(rule), Some(memory)) = (rules.get(index), self.zones.get(zone as usize)) else {
-                return;
-            };
-            let Condition::Threshold(threshold) = &rule.condition else { continue };
-            let state = memory.instances.get(&id).map_or(State::Inactive, |instance| instance.state);
-            let truth = if rule.applies_at(now, &plan.time_zone) {
-                threshold.judge(memory.view, state.is_latched())
-            } else {
-                Truth::False
-            };
-            let input = match (truth, rule.no_data) {
-                (Truth::True, _) => Input::True(now),
-                (Truth::False, _) | (Truth::Unknown, NoData::Ok) => Input::False(now),
-                (Truth::Unknown, NoData::KeepState) => Input::Unknown { at: now, means: Meaning::Keep },
-                (Truth::Unknown, NoData::Alerting) => Input::Unknown { at: now, means: Meaning::Alert },
-            };
-            self.drive(zone, id, input, step);
+            let Some((index, input)) = self.next_move(zone, slot, now) else { return };
+            if let Some(input) = input {
+                self.drive(zone, InstanceId { rule: index, subject: Uuid::nil() }, input, step);
+            }
         }
+    }
+
+    /// The rule of a threshold of the zone's plan, and what its instance must be told where that moves it.
+    fn next_move(&self, zone: u32, slot: usize, now: Millis) -> Option<(u32, Option<Input>)> {
+        let (plan, memory) = (self.plans.get(zone as usize)?, self.zones.get(zone as usize)?);
+        let index = *plan.thresholds.get(slot)?;
+        let rule = self.rules.get(index)?;
+        let Condition::Threshold(threshold) = &rule.condition else { return Some((index, None)) };
+        let state = memory.threshold(slot);
+        let truth = if rule.applies_at(now, &plan.time_zone) {
+            threshold.judge(memory.view, state.is_latched())
+        } else {
+            Truth::False
+        };
+        let input = match (truth, rule.no_data) {
+            (Truth::True, _) => Input::True(now),
+            (Truth::False, _) | (Truth::Unknown, NoData::Ok) => Input::False(now),
+            (Truth::Unknown, NoData::KeepState) => Input::Unknown { at: now, means: Meaning::Keep },
+            (Truth::Unknown, NoData::Alerting) => Input::Unknown { at: now, means: Meaning::Alert },
+        };
+        Some((index, (state.next(input, rule.pace) != (state, None)).then_some(input)))
     }
 
     /// The zone as the inventory had it at a time, else as it has it now.

@@ -11,6 +11,7 @@ use parking_crds::{
     inventory::{Inventory, Zone},
 };
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{condition::Condition, instance::State, record::AlertRecord, rule::RuleSet};
@@ -90,6 +91,9 @@ pub(super) struct ZoneMemory {
     pub(super) now: Millis,
     pub(super) view: ZoneView,
     pub(super) instances: BTreeMap<InstanceId, Instance>,
+    /// States of the instances of the plan's thresholds, in its order, as every record asks for them.
+    /// Not stored: the instances are.
+    pub(super) thresholds: SmallVec<[State; 4]>,
     pub(super) stays: BTreeMap<Uuid, Stay>,
     pub(super) devices: BTreeMap<Uuid, WatchedDevice>,
     /// Devices of the inventory are in `devices`. Not stored: what it leads to is.
@@ -97,6 +101,24 @@ pub(super) struct ZoneMemory {
     /// Some instance waits for the next record on time. Not stored: found again on restore.
     pub(super) unsettled: bool,
     pub(super) dirty: bool,
+}
+
+impl ZoneMemory {
+    /// Where the threshold at this place of the plan stands.
+    pub(super) fn threshold(&self, slot: usize) -> State {
+        self.thresholds.get(slot).copied().unwrap_or_default()
+    }
+
+    /// Follows an instance that changed, should it be one of a threshold of the plan.
+    pub(super) fn follow(&mut self, plan: &ZonePlan, id: InstanceId, state: State) {
+        let Some(slot) = plan.thresholds.iter().position(|rule| *rule == id.rule) else { return };
+        if self.thresholds.len() <= slot {
+            self.thresholds.resize(slot + 1, State::Inactive);
+        }
+        if let Some(known) = self.thresholds.get_mut(slot) {
+            *known = state;
+        }
+    }
 }
 
 /// Which rules watch a zone, by what they watch.

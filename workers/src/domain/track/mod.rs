@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_crds::{
     event::{EventType, Millis, SourceType},
     inventory::Inventory,
@@ -35,9 +35,17 @@ use crate::ports::state_store::BlockKey;
 #[derive(Clone, Debug)]
 pub struct Tracker {
     inventory: Arc<Inventory>,
-    zones: HashMap<Uuid, ZoneState, FixedState>,
-    changed: HashSet<Uuid, FixedState>,
+    zones: HashMap<Uuid, KnownZone, FixedState>,
+    /// Zones of which `changed` is set.
+    changed: Vec<Uuid>,
     news: News,
+}
+
+/// A zone, and whether a store has it as it is.
+#[derive(Clone, Debug, Default)]
+struct KnownZone {
+    state: ZoneState,
+    changed: bool,
 }
 
 /// What one record brought about; buffers are used again for the next.
@@ -70,19 +78,22 @@ impl Tracker {
 
     /// A tracker that knows nothing yet.
     pub fn new(inventory: Arc<Inventory>) -> Self {
-        Self { inventory, zones: HashMap::default(), changed: HashSet::default(), news: News::default() }
+        Self { inventory, zones: HashMap::default(), changed: Vec::new(), news: News::default() }
     }
 
     /// Applies an accepted record; `None` for records without a zone of the inventory.
     pub fn apply(&mut self, record: &Record<'_>, late: bool, watermark: Millis) -> Option<Tracked<'_>> {
         let id = record.zone?;
         let place = self.inventory.at(record.time).zone(id)?;
-        let zone = self.zones.entry(id).or_default();
+        let known = self.zones.entry(id).or_default();
+        if !std::mem::replace(&mut known.changed, true) {
+            self.changed.push(id);
+        }
+        let zone = &mut known.state;
         self.news.changes.clear();
         self.news.sessions.clear();
         let first = zone.last_record().is_none();
         zone.apply(place, record, late, &mut self.news);
-        self.changed.insert(id);
         Some(Tracked {
             zone: id,
             first,
@@ -97,13 +108,13 @@ impl Tracker {
         let place = self.inventory.at(watermark).zone(zone)?;
         Some(self.zones.get(&zone).map_or_else(
             || ZoneState::default().view(place, watermark),
-            |state| state.view(place, watermark),
+            |known| known.state.view(place, watermark),
         ))
     }
 
     /// Zones of which something was heard.
     pub fn zones(&self) -> impl Iterator<Item = (Uuid, &ZoneState)> {
-        self.zones.iter().map(|(id, state)| (*id, state))
+        self.zones.iter().map(|(id, known)| (*id, &known.state))
     }
 
     /// What was heard of a zone.
@@ -113,18 +124,22 @@ impl Tracker {
 
     /// Blocks that changed since the last call.
     pub fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
-        let zones = &self.zones;
+        let zones = &mut self.zones;
         let block = |id: Uuid| {
             let key = BlockKey { class: Self::CLASS, id: id.as_u128() };
-            zones.get(&id).map(|state| (key, Some(encode(state))))
+            let known = zones.get_mut(&id)?;
+            known.changed = false;
+            Some((key, Some(encode(&known.state))))
         };
-        self.changed.drain().filter_map(block).collect()
+        self.changed.drain(..).filter_map(block).collect()
     }
 
     /// Takes one stored block back; blocks of other classes are left alone.
     pub fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
         if key.class == Self::CLASS {
-            self.zones.insert(Uuid::from_u128(key.id), postcard::from_bytes(bytes)?);
+            let mut known = KnownZone { state: postcard::from_bytes(bytes)?, changed: false };
+            known.state.recount();
+            self.zones.insert(Uuid::from_u128(key.id), known);
         }
         Ok(())
     }

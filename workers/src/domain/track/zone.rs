@@ -27,6 +27,41 @@ pub struct ZoneState {
     /// Newest accepted record, ms.
     last_record: Option<Millis>,
     counters: Counters,
+    /// What follows from `spaces`, kept beside them so that no record looks at all of them.
+    #[serde(skip)]
+    tally: Tally,
+}
+
+/// Spaces by how they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    out_of_service: u32,
+    occupied: u32,
+    free: u32,
+}
+
+impl Tally {
+    /// Where a space counts; a space of which nobody knows counts nowhere.
+    fn of(&mut self, space: &SpaceState) -> Option<&mut u32> {
+        match (space.out_of_service, space.presence) {
+            (true, _) => Some(&mut self.out_of_service),
+            (false, Presence::Occupied) => Some(&mut self.occupied),
+            (false, Presence::Free) => Some(&mut self.free),
+            (false, Presence::Unknown) => None,
+        }
+    }
+
+    fn add(&mut self, space: &SpaceState) {
+        if let Some(count) = self.of(space) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, space: &SpaceState) {
+        if let Some(count) = self.of(space) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// The last count report of a zone without watched spaces.
@@ -65,7 +100,10 @@ impl ZoneState {
             }
             Body::SpaceOutOfService(out) => {
                 if let Some(space) = record.space {
-                    self.spaces.entry(space).or_default().out_of_service = out;
+                    let state = self.spaces.entry(space).or_default();
+                    self.tally.remove(state);
+                    state.out_of_service = out;
+                    self.tally.add(state);
                 }
             }
             Body::CountCorrected(counted) => self.count(place, record, u32::try_from(counted).ok()),
@@ -99,7 +137,9 @@ impl ZoneState {
         for space in watched(place, record) {
             let state = self.spaces.entry(space).or_default();
             let counters = &mut self.counters;
+            self.tally.remove(state);
             state.apply(sighting, &mut Scene { zone: place.id, space, record, late, news, counters });
+            self.tally.add(state);
         }
     }
 
@@ -125,22 +165,19 @@ impl ZoneState {
         if place.is_count_only() {
             return self.count_view(place, watermark);
         }
-        let mut view = ZoneView { capacity: place.capacity, unknown: place.capacity, ..ZoneView::default() };
-        for space in self.spaces.values() {
-            if space.out_of_service {
-                view.capacity = view.capacity.saturating_sub(1);
-                view.unknown = view.unknown.saturating_sub(1);
-            } else if space.presence != Presence::Unknown {
-                view.unknown = view.unknown.saturating_sub(1);
-                view.occupied += u32::from(space.presence == Presence::Occupied);
-            }
-        }
-        view
+        let Tally { out_of_service, occupied, free } = self.tally;
+        let capacity = place.capacity.saturating_sub(out_of_service);
+        ZoneView { occupied, unknown: capacity.saturating_sub(occupied + free), capacity, stale_at: None }
+    }
+
+    /// Counts the spaces of a state that comes from a store.
+    pub(super) fn recount(&mut self) {
+        self.tally = Tally::default();
+        self.spaces.values().for_each(|space| self.tally.add(space));
     }
 
     fn count_view(&self, place: &Zone, watermark: Millis) -> ZoneView {
-        let out_of_service = self.spaces.values().filter(|space| space.out_of_service).count();
-        let capacity = place.capacity.saturating_sub(u32::try_from(out_of_service).unwrap_or(u32::MAX));
+        let capacity = place.capacity.saturating_sub(self.tally.out_of_service);
         let fresh = self.count.filter(|count| watermark < count.time + place.stale_after().millis());
         match fresh.and_then(|count| Some((count.occupied?, count.time))) {
             Some((occupied, time)) => {
@@ -189,7 +226,7 @@ fn sighting(record: &Record<'_>, event_type: EventType) -> Option<Sighting> {
 
 /// The spaces that a record speaks of: its own, or those that its device watches.
 fn watched(place: &Zone, record: &Record<'_>) -> impl Iterator<Item = Uuid> {
-    let of_device = place.devices.iter().filter(move |device| device.id == record.device);
-    let of_device = of_device.filter_map(|device| device.space).filter(move |_| record.space.is_none());
-    record.space.into_iter().chain(of_device)
+    let devices = if record.space.is_some() { [].as_slice() } else { &place.devices };
+    let of_device = devices.iter().filter(move |device| device.id == record.device);
+    record.space.into_iter().chain(of_device.filter_map(|device| device.space))
 }
