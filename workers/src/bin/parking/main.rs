@@ -11,6 +11,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use parking_workers::command::bench::{self, BenchArgs};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Check files and print the configuration as it will be used.
     Doctor(doctor::DoctorArgs),
+    /// Measure this machine with a simulated city; every answer is checked.
+    Bench(BenchArgs),
 }
 
 /// Any failure: its text is one plain sentence.
@@ -66,6 +69,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Simulate(args) => feed::simulate(args).map(|()| ExitCode::SUCCESS),
         Command::Inventory { of } => feed::inventory(of).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => Ok(doctor::run(args)?),
+        Command::Bench(args) => Ok(bench::run(args).map(|()| ExitCode::SUCCESS)?),
     }
 }
 

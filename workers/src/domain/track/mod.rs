@@ -119,7 +119,7 @@ impl Tracker {
 
     /// What was heard of a zone.
     pub fn state(&self, zone: Uuid) -> Option<&ZoneState> {
-        self.zones.get(&zone)
+        self.zones.get(&zone).map(|known| &known.state)
     }
 
     /// Blocks that changed since the last call.
