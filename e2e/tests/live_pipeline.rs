@@ -18,7 +18,7 @@ use parking_e2e::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A process that serves the example of Birmingham.
 struct Pipeline {

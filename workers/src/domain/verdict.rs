@@ -4,7 +4,8 @@
 //! talking. Must not look at a clock: time comes from the records alone.
 //!
 //! Invariants: the watermark never goes back; a record that is refused changes nothing; a number
-//! below the duplicate window is never called a duplicate unless its id is remembered.
+//! below the duplicate window is never called a duplicate unless its id is remembered; a number that
+//! was seen is a duplicate, unless the device names no boot and the id is known to be new.
 
 use std::sync::Arc;
 
@@ -207,6 +208,9 @@ impl Judge {
                 }
                 Known::New
             }
+            Seen::Before if record.boot.is_some() || self.ids.contains(record.id) => Known::Duplicate,
+            // A device that restarts without a boot id counts from 0 again.
+            Seen::Before if self.ids.reaches_back_to(record.published) => Known::New,
             Seen::Before => Known::Duplicate,
             Seen::Undecided if self.ids.contains(record.id) => Known::Duplicate,
             Seen::Undecided if self.ids.reaches_back_to(record.published) => Known::New,
@@ -295,3 +299,6 @@ impl ZoneWindows {
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {
     postcard::to_allocvec(value).map(Bytes::from).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
