@@ -56,8 +56,8 @@ fn an_unknown_field_is_named_with_its_line() {
 
 #[test]
 fn unknown_fields_of_metadata_and_of_core_objects_are_refused() {
-    let text = changed(PIPELINE, "namespace: parking", "namspace: parking");
-    assert_eq!(problems(&text), ["line 3 (document 1), metadata.namspace: is not a known field"]);
+    let text = changed(PIPELINE, "namespace: parking", "spacename: parking");
+    assert_eq!(problems(&text), ["line 3 (document 1), metadata.spacename: is not a known field"]);
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndate: {}\n";
     assert_eq!(problems(text), ["line 4 (document 1), date: is not a known field"]);
 }

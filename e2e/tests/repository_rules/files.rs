@@ -104,6 +104,7 @@ const LINKED_HOSTS: &[&str] = &[
     "keepachangelog.com",
     "kubernetes.io",
     "openmobilityfoundation.org",
+    "parking.tinyx.io",
     "rustup.rs",
     "semver.org",
     "spec.openapis.org",

@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn findings_are_lines_and_problems_are_counted() {
         let findings =
-            [Finding::fine("pipeline.yaml"), Finding::wrong("rules.yaml, line 4", "unknown field `vlaue`")];
+            [Finding::fine("pipeline.yaml"), Finding::wrong("rules.yaml, line 4", "unknown field `worth`")];
         assert_eq!(
             render(&findings),
-            "ok     pipeline.yaml\nWRONG  rules.yaml, line 4: unknown field `vlaue`\n1 problem.\n"
+            "ok     pipeline.yaml\nWRONG  rules.yaml, line 4: unknown field `worth`\n1 problem.\n"
         );
         assert_eq!(render(&[]), "All is well.\n");
     }
