@@ -71,8 +71,16 @@ impl IdMemory {
         self.forget(time);
     }
 
-    /// Forgets what is too old at this log time, or too much; also after the last restored chunk.
-    pub fn forget(&mut self, time: Millis) {
+    /// Completes a restore after the last chunk. Ids are forgotten when one is remembered and never
+    /// between, so that a memory which was stored knows what one that was not stored knows.
+    pub fn restored(&mut self) {
+        if let Some((_, newest)) = self.order.back().copied() {
+            self.forget(newest);
+        }
+    }
+
+    /// Forgets what is too old at this log time, or too much.
+    fn forget(&mut self, time: Millis) {
         while let Some((oldest, accepted)) = self.order.front().copied() {
             if self.order.len() <= Self::CAPACITY && time - accepted <= Self::REACH {
                 break;
@@ -155,5 +163,28 @@ mod tests {
         ids.remember(id(2), IdMemory::REACH + 1);
         assert!(!ids.contains(id(1)) && ids.contains(id(2)));
         assert!(!ids.reaches_back_to(0) && ids.reaches_back_to(1));
+    }
+
+    fn stored_and_taken_back(memory: &mut IdMemory) -> IdMemory {
+        let mut back = IdMemory::default();
+        for (number, chunk) in memory.take_changed() {
+            back.restore_chunk(number, chunk.unwrap());
+        }
+        back.restored();
+        back
+    }
+
+    #[test]
+    fn a_restored_memory_forgets_neither_more_nor_less() {
+        let mut memory = IdMemory::default();
+        memory.remember(id(1), 0);
+        memory.remember(id(2), IdMemory::REACH);
+        let mut back = stored_and_taken_back(&mut memory);
+        assert!(back.contains(id(1)), "nothing was remembered since that would push it out");
+        for memory in [&mut memory, &mut back] {
+            memory.remember(id(3), IdMemory::REACH + 1);
+            assert!(!memory.contains(id(1)) && memory.contains(id(2)));
+            assert!(memory.reaches_back_to(1) && !memory.reaches_back_to(0));
+        }
     }
 }

@@ -262,9 +262,7 @@ impl Judge {
 impl Judge {
     /// Completes a restore after the last block.
     pub fn restored(&mut self) {
-        if let Some(published) = self.clock.published {
-            self.ids.forget(published);
-        }
+        self.ids.restored();
     }
 }
 

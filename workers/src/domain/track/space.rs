@@ -50,7 +50,8 @@ impl Order {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SpaceState {
     pub(super) presence: Presence,
-    pub(super) out_of_service: bool,
+    /// When it last left service or came back, and which.
+    out_of_service: Option<(Millis, bool)>,
     order: Option<Order>,
     open: Option<Stay>,
     /// The stay before, while a late record may still correct it.
@@ -87,7 +88,19 @@ pub(super) struct Scene<'a> {
 impl SpaceState {
     pub(super) fn view(&self) -> SpaceView {
         let since = self.open.as_ref().filter(|_| self.presence == Presence::Occupied).map(|stay| stay.start);
-        SpaceView { presence: self.presence, since, out_of_service: self.out_of_service }
+        SpaceView { presence: self.presence, since, out_of_service: self.is_out_of_service() }
+    }
+
+    /// The space left service or came back, unless a newer record said otherwise.
+    pub(super) fn switch(&mut self, time: Millis, out: bool) {
+        if self.out_of_service.is_none_or(|(since, _)| since <= time) {
+            self.out_of_service = Some((time, out));
+        }
+    }
+
+    /// Whether it left service.
+    pub(super) fn is_out_of_service(&self) -> bool {
+        self.out_of_service.is_some_and(|(_, out)| out)
     }
 
     /// Applies a sighting: newer ones decide, older ones repair.
@@ -163,7 +176,7 @@ impl SpaceState {
             scene.tell(SessionRecordType::Corrected, &stay);
         } else if let Some(end) = self.orphan_end.filter(|end| time <= *end && after_closed) {
             let mut stay = open_stay(EndKind::Observed, scene);
-            (stay.end, stay.end_kind, stay.revision) = (Some(end), EndKind::Observed, 1);
+            (stay.end, stay.end_kind) = (Some(end), EndKind::Observed);
             scene.tell(SessionRecordType::Ended, &stay);
             self.orphan_end = None;
             self.closed = Some(stay);

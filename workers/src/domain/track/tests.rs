@@ -75,6 +75,23 @@ fn late_arrival_completes_an_orphan() {
     let (view, told) = see(&mut tracker, "park_start", 5, "");
     assert_eq!(view.occupied, 0);
     assert_eq!(told[0].dwell_ms, Some(15 * 60_000));
+    assert_eq!(told[0].revision, 0, "the first word of a session");
+    assert_eq!(counters(&tracker).sessions, 1);
+}
+
+#[test]
+fn older_word_on_the_service_of_a_space_changes_nothing() {
+    let mut tracker = tracker(true);
+    let mut switch = |minute: i64, out: bool| {
+        let time = T0 + minute * 60_000;
+        let text = format!(
+            r#"{{"record_type":"space.out_of_service","event_id":"{OTHER}","event_time":{time},"curb_zone_id":"{ZONE}","curb_space_id":"{SPACE}","out_of_service":{out},"ext":{{"schema_version":1,"tenant":"t"}}}}"#
+        );
+        tracker.apply(&Record::parse(text.as_bytes()).unwrap(), false, time).unwrap().view.capacity
+    };
+    assert_eq!(switch(10, false), 2);
+    assert_eq!(switch(5, true), 2);
+    assert_eq!(switch(20, true), 1);
 }
 
 #[test]

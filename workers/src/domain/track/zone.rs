@@ -43,7 +43,7 @@ struct Tally {
 impl Tally {
     /// Where a space counts; a space of which nobody knows counts nowhere.
     fn of(&mut self, space: &SpaceState) -> Option<&mut u32> {
-        match (space.out_of_service, space.presence) {
+        match (space.is_out_of_service(), space.presence) {
             (true, _) => Some(&mut self.out_of_service),
             (false, Presence::Occupied) => Some(&mut self.occupied),
             (false, Presence::Free) => Some(&mut self.free),
@@ -102,7 +102,7 @@ impl ZoneState {
                 if let Some(space) = record.space {
                     let state = self.spaces.entry(space).or_default();
                     self.tally.remove(state);
-                    state.out_of_service = out;
+                    state.switch(record.time, out);
                     self.tally.add(state);
                 }
             }
