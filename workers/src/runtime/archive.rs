@@ -172,9 +172,10 @@ pub struct Archive {
     inventory_done: bool,
 }
 
-/// A table and the batches on top of its snapshot.
+/// A table's version and the batches on top of it. Each batch knows the position that it continues;
+/// the version is of no partition that another owner moved.
 struct Loaded {
-    base: TableSnapshot,
+    version: Option<u64>,
     batches: Vec<Batch>,
 }
 
@@ -259,7 +260,7 @@ impl Archive {
                     base = newer;
                 }
                 Err(error) => return Err(error),
-                Ok(batches) => return Ok(Loaded { base, batches }),
+                Ok(batches) => return Ok(Loaded { version: base.version, batches }),
             }
         }
     }

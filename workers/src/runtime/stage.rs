@@ -226,10 +226,11 @@ impl<S: Stage> StageRunner<S> {
     }
 
     async fn claim(&mut self) -> Result<Option<Owned<S>>, StageError> {
-        let facts = self.ports.log.facts(Stream::Events).await?;
-        let end = facts.ends.get(self.key.partition as usize).copied().unwrap_or(0);
         let owner = (self.draw_owner)();
         let (token, stored) = self.ports.store.claim(&self.key, owner).await?;
+        // Asked after the claim: until then the owner before may append and commit beyond any end.
+        let facts = self.ports.log.facts(Stream::Events).await?;
+        let end = facts.ends.get(self.key.partition as usize).copied().unwrap_or(0);
         let mut stage = (self.make)();
         let (mut base, mut next_seq) = (0, 0);
         if let Some(stored) = stored {
@@ -308,3 +309,6 @@ impl<S: Stage> StageRunner<S> {
         Ok(self.ports.store.trim(&self.key, token, through).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,11 @@ impl Batch {
         self.next
     }
 
+    /// The lake's position that it continues.
+    pub(super) fn committed(&self) -> Option<Position> {
+        self.committed
+    }
+
     /// First offset not yet in the lake.
     pub(super) fn first(&self) -> Offset {
         self.committed.map_or(0, |position| position.last_offset + 1)

@@ -1,9 +1,9 @@
 //! Files and positions into the lake: one atomic commit for all due partitions of a table.
 //!
-//! Invariant: a commit stands on the snapshot whose positions were checked. Whatever answer comes
-//! back other than "made", a new snapshot decides: at the new positions it was made (by us or, with
-//! the same rows, by another owner); at the old ones it is tried again; else the table's state is
-//! dropped and loaded anew.
+//! Invariant: a commit stands on the positions that its own batches continue, never on what a newer
+//! snapshot says of them. Whatever answer comes back other than "made", a new snapshot decides: at the
+//! new positions it was made (by us or, with the same rows, by another owner); at the old ones it is
+//! tried again; else the table's state is dropped and loaded anew.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ impl Archive {
         progress: &mut Progress,
     ) -> Result<(), ArchiveError> {
         let Some(mut loaded) = self.loaded.remove(&table) else { return Ok(()) };
-        let mut commit = TableCommit { base: loaded.base.clone(), ..TableCommit::default() };
+        let base = TableSnapshot { version: loaded.version, ..TableSnapshot::default() };
+        let mut commit = TableCommit { base, ..TableCommit::default() };
         let written = self.write_batches(table, &mut loaded.batches, due, &mut commit).await;
         let fate = match written {
             Ok(()) => self.commit(table, &mut commit).await,
@@ -51,7 +52,7 @@ impl Archive {
         };
         match fate {
             Ok(Fate::Made(snapshot)) => {
-                loaded.base = snapshot;
+                loaded.version = snapshot.version;
                 for batch in loaded.batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
                     let position = batch.position();
                     batch.commit_done(position);
@@ -82,6 +83,7 @@ impl Archive {
     ) -> Result<(), ArchiveError> {
         for batch in batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
             let (partition, position) = (batch.partition(), batch.position());
+            commit.base.positions.extend(batch.committed().map(|continued| (partition, continued)));
             let key = memory_key(table, partition, position.last_offset);
             // One that exists already was made from the same records.
             self.ports.objects.put_new(&key, batch.memory()).await?;

@@ -185,6 +185,28 @@ async fn two_owners_at_once_double_nothing() {
 }
 
 #[tokio::test]
+async fn batch_on_an_old_position_is_not_committed_because_another_partition_moved() {
+    let mut world = World::new(2);
+    world.log = Arc::new(MemoryEventLog::new(Uuid::nil(), 2));
+    world.settings.partitions = vec![0, 1];
+    let append = async |partition, numbers: &[u128]| {
+        let at = StreamPartition { stream: Stream::Events, partition };
+        let records: Records = numbers.iter().map(|number| report(*number, NOON, 5)).collect();
+        world.log.append(Append { parts: vec![(at, records)], mark: None }).await.unwrap();
+    };
+    let (mut one, mut other) = (world.archive(), world.archive());
+    append(0, &[1]).await;
+    other.run_once(Flush::AtLimits).await.unwrap();
+    one.run_once(Flush::Now).await.unwrap();
+    append(1, &[2, 3]).await;
+    world.round(&mut other).await;
+    append(0, &[4]).await;
+    while !world.round(&mut other).await.is_idle() {}
+    other.run_until_idle(Flush::Now).await.unwrap();
+    assert_eq!(world.rows(Table::Events).0.len(), 4);
+}
+
+#[tokio::test]
 async fn lake_without_its_memory_is_refused_by_name() {
     let world = World::new(1);
     world.append(Stream::Events, &events()).await;
