@@ -1,0 +1,100 @@
+//! Doubles of ports and stages. Without a plant they pass every call on; with one they make the one
+//! mistake that it names, as a careless adapter or stage would. The runtime itself is never changed.
+
+mod lake;
+mod log;
+mod objects;
+mod stage;
+mod store;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
+use parking_workers::ports::state_store::{StageKey, Token};
+
+pub(crate) use self::{lake::Lake, log::Log, objects::Objects, stage::Flawed, store::Store};
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// None at all.
+    #[default]
+    Nothing,
+    /// The store takes every commit, whoever makes it and whatever it stands on.
+    NoFence,
+    /// The store does not compare a commit's base with its offset.
+    BaseNotChecked,
+    /// The store takes commits of owners that a claim has replaced.
+    ZombieTokenAccepted,
+    /// The outbox is emptied by the commit, before anything was published.
+    OutboxTrimmedBeforePublish,
+    /// A claim does not answer what the outbox still holds.
+    OutboxForgottenByClaim,
+    /// The offset is stored in a write of its own, before the state.
+    OffsetBeforeState,
+    /// The state is stored in a write of its own, before the offset.
+    StateBeforeOffset,
+    /// Duplicate windows are not among the stored blocks.
+    DuplicateWindowsNotStored,
+    /// Remembered ids are not among the stored blocks.
+    IdsNotStored,
+    /// A restored stage begins without a watermark.
+    WatermarkNotRestored,
+    /// A restored stage arms no timer until the zone speaks again.
+    TimersNotRearmed,
+    /// The state of one zone is left out of every second commit.
+    ZoneNotStored,
+    /// Revisions of sessions are counted from the restart on.
+    RevisionsRestarted,
+    /// A restored stage steps its last record again: dead letters count twice.
+    LastRecordSteppedAgain,
+    /// The archive is not told what the lake holds.
+    LakePositionsIgnored,
+    /// A lake commit is checked against another snapshot than the one that it stands on.
+    LakeCheckedOnAnotherSnapshot,
+    /// A file that was cut short stays when it is put again.
+    TornFileKept,
+    /// The archive gets the newest memory, not the one of the lake's position.
+    NewestMemoryTaken,
+    /// The archive forgets which outputs of a stage it has.
+    OriginsForgotten,
+    /// The log answers before records are durable, and loses some.
+    AnsweredBeforeDurable,
+}
+
+/// Who owns which stage, as the claims that the store answered say: outlives every owner.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger {
+    tokens: Arc<Mutex<BTreeMap<StageKey, Token>>>,
+}
+
+impl Ledger {
+    fn claimed(&self, stage: &StageKey, token: Token) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone(), token);
+    }
+
+    fn owner(&self, stage: &StageKey) -> Option<Token> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(stage).copied()
+    }
+
+    /// What is known now, to be put back with the store.
+    pub(crate) fn checkpoint(&self) -> BTreeMap<StageKey, Token> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn roll_back(&self, to: BTreeMap<StageKey, Token>) {
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}
+
+/// Lets others have their turn once.
+pub(crate) async fn let_others_go() {
+    let mut gone = false;
+    std::future::poll_fn(
+        move |_| if std::mem::replace(&mut gone, true) { Poll::Ready(()) } else { Poll::Pending },
+    )
+    .await;
+}

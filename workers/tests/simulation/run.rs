@@ -1,0 +1,64 @@
+//! One seed from its input to its judgement.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::{faults::FaultKind, oracle, planted::Plant, schedule::Schedule, trace::Trace, world::World};
+
+/// What a run was, and everything that is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    pub(crate) hash: u64,
+    pub(crate) records: usize,
+    pub(crate) partitions: u32,
+    pub(crate) steps: u64,
+    pub(crate) faults: BTreeMap<FaultKind, u64>,
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Outcome {
+    /// Faults but for delays, which every call may meet.
+    pub(crate) fn faults_but_delays(&self) -> u64 {
+        self.faults.iter().filter(|(kind, _)| **kind != FaultKind::Delay).map(|(_, times)| times).sum()
+    }
+
+    /// What a failed test says, with the way to see it again.
+    pub(crate) fn story(&self) -> String {
+        format!(
+            "seed {}: {}\nrun it again: PARKING_SEED={} cargo test -p parking-workers --test simulation one_seed -- --nocapture",
+            self.seed,
+            self.wrong.join("\n  "),
+            self.seed
+        )
+    }
+}
+
+/// Runs a seed. A panic of what runs is a finding like any other.
+pub(crate) fn run(seed: u64, plant: Plant, trace: &Trace) -> Outcome {
+    let world = World::new(seed, plant, trace.clone());
+    let mut steps = 0;
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let mut schedule = Schedule::new(&world, seed);
+        steps = schedule.run();
+        schedule.settle();
+        oracle::check(&world)
+    }));
+    world.count_faults();
+    let mut wrong = trace.take_wrong();
+    match done {
+        Ok(found) => wrong.extend(found),
+        Err(panic) => wrong.push(format!("panicked: {:?}", panic.downcast_ref::<String>())),
+    }
+    Outcome {
+        seed,
+        hash: trace.hash(),
+        records: world.script.records(),
+        partitions: world.script.partitions,
+        steps,
+        faults: trace.faults(),
+        wrong,
+    }
+}

@@ -1,0 +1,356 @@
+//! The scheduler: one thread, one seed. Picks which task goes on, and does to tasks, stores and clocks
+//! what the world does to them.
+//!
+//! Invariant: nothing but the seed decides; every await of every task is a place where another may go
+//! on, where the task may be dropped, or where it may be left standing until it is a zombie.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use parking_crds::duration::Duration;
+use parking_workers::{
+    ports::{
+        clock::Clock as _,
+        event_log::{Append, EventLog, Partition, Stream, StreamPartition},
+    },
+    runtime::{
+        archive::{Archive, ArchiveError, Flush},
+        stage::{Stage, StageError, StageRunner, Turn},
+    },
+};
+
+use crate::{
+    chance::Chance,
+    faults::{FaultKind, MISCHIEF},
+    planted::let_others_go,
+    trace::Trace,
+    world::{Checkpoint, World},
+};
+
+const OWNERS: usize = 2;
+const MOST_STEPS: u64 = 60_000;
+const MOST_ROLL_BACKS: u64 = 2;
+
+type Life = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Who should run a stage, and who thinks that he should.
+struct Seat {
+    holder: Cell<usize>,
+    believes: [Cell<bool>; OWNERS],
+    /// Until then nobody gives up.
+    contested_until: Cell<u64>,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Produce(Partition),
+    Occupancy(Partition),
+    Alert(Partition),
+    Archive,
+}
+
+struct Actor {
+    owner: usize,
+    task: Task,
+    life: Life,
+    frozen_until: u64,
+}
+
+/// A run in progress.
+pub(crate) struct Schedule<'w> {
+    world: &'w World,
+    chance: Chance,
+    step: Rc<Cell<u64>>,
+    actors: Vec<Actor>,
+    /// Of occupancy, then of alert, by partition.
+    seats: Vec<Rc<Seat>>,
+    /// Next batch of each producer: what survives its crash.
+    positions: Vec<Rc<Cell<usize>>>,
+    checkpoints: VecDeque<Checkpoint>,
+    roll_backs: u64,
+}
+
+impl<'w> Schedule<'w> {
+    pub(crate) fn new(world: &'w World, seed: u64) -> Self {
+        let partitions = world.script.partitions;
+        let seat = |number| {
+            let holder = number % OWNERS;
+            let believes = std::array::from_fn(|owner| Cell::new(owner == holder));
+            Rc::new(Seat { holder: Cell::new(holder), believes, contested_until: Cell::new(0) })
+        };
+        let mut schedule = Self {
+            world,
+            chance: Chance::new(seed, 3),
+            step: Rc::default(),
+            actors: Vec::new(),
+            seats: (0..2 * partitions as usize).map(seat).collect(),
+            positions: (0..partitions).map(|_| Rc::default()).collect(),
+            checkpoints: VecDeque::new(),
+            roll_backs: 0,
+        };
+        let stages =
+            (0..partitions).flat_map(|partition| [Task::Occupancy(partition), Task::Alert(partition)]);
+        let tasks: Vec<Task> = stages.chain([Task::Archive]).collect();
+        let mut cast: Vec<_> =
+            (0..OWNERS).flat_map(|owner| tasks.iter().map(move |task| (owner, *task))).collect();
+        cast.extend((0..partitions).map(|partition| (OWNERS, Task::Produce(partition))));
+        for (owner, task) in cast {
+            let life = schedule.begin(owner, task);
+            schedule.actors.push(Actor { owner, task, life, frozen_until: 0 });
+        }
+        schedule
+    }
+
+    /// Runs until all is stepped or the steps are used up; answers how many it took.
+    pub(crate) fn run(&mut self) -> u64 {
+        let mut context = Context::from_waker(Waker::noop());
+        for step in 0..MOST_STEPS {
+            self.step.set(step);
+            self.world.clock.advance(Duration::from_millis(self.chance.between(1, 40)));
+            self.make_mischief();
+            let index = self.chance.index(self.actors.len());
+            let actor = &mut self.actors[index];
+            if actor.frozen_until > step {
+                continue;
+            }
+            self.world.trace.note(format_args!("{step} {:?} of {}", actor.task, actor.owner));
+            if actor.life.as_mut().poll(&mut context).is_ready() {
+                // Only a producer ends: what it has to say is said.
+                actor.life = Box::pin(std::future::pending());
+            }
+            if step % 64 == 0 && self.is_done() {
+                break;
+            }
+        }
+        self.step.get()
+    }
+
+    fn is_done(&self) -> bool {
+        let world = self.world;
+        let appended = world.script.batches.iter().zip(&self.positions);
+        let stepped = |partition| {
+            let end = world.end(partition);
+            ["occupancy", "alert"]
+                .into_iter()
+                .all(|role| world.stored(role, partition).is_some_and(|stored| stored.next_offset == end))
+        };
+        appended.into_iter().all(|(batches, position)| position.get() == batches.len())
+            && (0..world.script.partitions).all(stepped)
+    }
+
+    /// No more faults: everything starts once more and runs to its end.
+    pub(crate) fn settle(&mut self) {
+        self.actors.clear();
+        self.world.calm_down();
+        for partition in 0..self.world.script.partitions {
+            self.finish("a producer", self.begin(OWNERS, Task::Produce(partition)));
+        }
+        for partition in 0..self.world.script.partitions {
+            let trace = &self.world.trace;
+            let occupancy = Box::pin(until_idle(self.world.occupancy(partition), trace.clone()));
+            let alert = Box::pin(until_idle(self.world.alert(partition), trace.clone()));
+            self.finish("occupancy", occupancy);
+            self.finish("alert", alert);
+        }
+        let (mut archive, trace) = (self.world.archive(9), self.world.trace.clone());
+        let rest = async move {
+            if let Err(error) = archive.run_until_idle(Flush::Now).await {
+                trace.wrong(format!("the archive cannot finish: {error}"));
+            }
+        };
+        self.finish("the archive", Box::pin(rest));
+    }
+
+    fn finish(&self, what: &str, life: Life) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut life = pin!(life);
+        for _ in 0..20_000 {
+            if let Poll::Ready(()) = life.as_mut().poll(&mut context) {
+                return;
+            }
+            self.world.clock.advance(Duration::from_millis(100));
+        }
+        self.world.trace.wrong(format!("{what} does not come to an end"));
+    }
+
+    fn begin(&self, owner: usize, task: Task) -> Life {
+        let (world, trace) = (self.world, self.world.trace.clone());
+        let seat = |index: usize| Rc::clone(&self.seats[index]);
+        let partitions = world.script.partitions as usize;
+        let step = Rc::clone(&self.step);
+        match task {
+            Task::Produce(partition) => {
+                let position = Rc::clone(&self.positions[partition as usize]);
+                let at = StreamPartition { stream: Stream::Events, partition };
+                let batches = world.script.batches[partition as usize].clone();
+                Box::pin(produce(world.faulty_log(), at, batches, position))
+            }
+            Task::Occupancy(partition) => {
+                let seat = seat(partition as usize);
+                Box::pin(serve(world.occupancy(partition), seat, owner, step, trace))
+            }
+            Task::Alert(partition) => {
+                let seat = seat(partitions + partition as usize);
+                Box::pin(serve(world.alert(partition), seat, owner, step, trace))
+            }
+            Task::Archive => Box::pin(keep_archiving(world.archive(owner as u64), trace)),
+        }
+    }
+}
+
+/// What the world does.
+impl Schedule<'_> {
+    fn make_mischief(&mut self) {
+        let step = self.step.get();
+        if self.chance.hits(MISCHIEF.crash) {
+            let index = self.chance.index(self.actors.len());
+            self.crash(index);
+            self.world.trace.struck(FaultKind::Crash, 1);
+        }
+        if self.chance.hits(MISCHIEF.process_crash) {
+            let owner = self.chance.index(OWNERS);
+            let of_owner: Vec<_> =
+                (0..self.actors.len()).filter(|index| self.actors[*index].owner == owner).collect();
+            for index in of_owner {
+                self.crash(index);
+            }
+            self.world.trace.struck(FaultKind::ProcessCrash, 1);
+        }
+        if self.chance.hits(MISCHIEF.freeze) {
+            let index = self.chance.index(self.actors.len());
+            self.actors[index].frozen_until = step + 50 + self.chance.below(600);
+        }
+        if self.chance.hits(MISCHIEF.hand_over) {
+            self.hand_over();
+        }
+        if self.chance.hits(MISCHIEF.checkpoint) {
+            self.checkpoints.push_back(self.world.checkpoint());
+            if self.checkpoints.len() > 4 {
+                self.checkpoints.pop_front();
+            }
+        }
+        if self.roll_backs < MOST_ROLL_BACKS && self.chance.hits(MISCHIEF.roll_back) {
+            self.roll_back();
+        }
+        if self.chance.hits(MISCHIEF.clock_jump) {
+            self.jump_clock();
+        }
+    }
+
+    /// The task ends where it stands, and starts anew.
+    fn crash(&mut self, index: usize) {
+        let Actor { owner, task, .. } = self.actors[index];
+        self.world.trace.note(format_args!("crash of {task:?} of {owner}"));
+        let life = self.begin(owner, task);
+        self.actors[index].life = life;
+    }
+
+    /// Another owner gets a stage. The one before may be told, find out, or fight.
+    fn hand_over(&mut self) {
+        let seat = Rc::clone(&self.seats[self.chance.index(self.seats.len())]);
+        let before = seat.holder.get();
+        let after = (before + 1) % OWNERS;
+        seat.holder.set(after);
+        seat.believes[after].set(true);
+        if self.chance.hits(300) {
+            seat.believes[before].set(false);
+        }
+        if self.chance.hits(200) {
+            seat.contested_until.set(self.step.get() + 400);
+        }
+        self.world.trace.note(format_args!("handed over from {before} to {after}"));
+    }
+
+    fn roll_back(&mut self) {
+        if self.checkpoints.is_empty() {
+            return;
+        }
+        let index = self.chance.index(self.checkpoints.len());
+        if let Some(checkpoint) = self.checkpoints.remove(index) {
+            self.world.roll_back(checkpoint);
+            // What was kept after it is of a time that never was.
+            self.checkpoints.truncate(index);
+            self.roll_backs += 1;
+            self.world.trace.note(format_args!("store rolled back"));
+            self.world.trace.struck(FaultKind::StoreRolledBack, 1);
+        }
+    }
+
+    fn jump_clock(&mut self) {
+        let clock = &self.world.clock;
+        if self.chance.hits(300) {
+            clock.advance(Duration::from_secs(self.chance.between(60, 900)));
+        } else {
+            let hours = 3_600_000 * 5;
+            clock.jump_to(clock.now() + self.chance.between(-hours, hours));
+        }
+        self.world.trace.struck(FaultKind::ClockJump, 1);
+    }
+}
+
+/// Appends batch after batch, and the same again whenever it is not sure.
+async fn produce(
+    log: Arc<dyn EventLog>,
+    at: StreamPartition,
+    batches: Vec<Vec<Bytes>>,
+    position: Rc<Cell<usize>>,
+) {
+    while let Some(batch) = batches.get(position.get()) {
+        let parts = vec![(at, batch.iter().collect())];
+        if log.append(Append { parts, mark: None }).await.is_ok() {
+            position.set(position.get() + 1);
+        }
+        let_others_go().await;
+    }
+}
+
+/// Turns a stage as long as the owner thinks that it is his.
+async fn serve<S: Stage>(
+    mut runner: StageRunner<S>,
+    seat: Rc<Seat>,
+    owner: usize,
+    step: Rc<Cell<u64>>,
+    trace: Trace,
+) {
+    loop {
+        let_others_go().await;
+        if !seat.believes[owner].get() {
+            continue;
+        }
+        match runner.turn().await {
+            Ok(Turn::Fenced) if seat.holder.get() != owner && seat.contested_until.get() <= step.get() => {
+                seat.believes[owner].set(false);
+            }
+            Ok(_) | Err(StageError::Port(_)) => {}
+            Err(error) => trace.wrong(error.to_string()),
+        }
+    }
+}
+
+async fn until_idle<S: Stage>(mut runner: StageRunner<S>, trace: Trace) {
+    loop {
+        match runner.turn().await {
+            Ok(Turn::Idle) => return,
+            Ok(_) => {}
+            Err(error) => return trace.wrong(format!("a stage cannot finish: {error}")),
+        }
+    }
+}
+
+async fn keep_archiving(mut archive: Archive, trace: Trace) {
+    loop {
+        match archive.run_once(Flush::AtLimits).await {
+            Ok(_) | Err(ArchiveError::Port(_)) => {}
+            Err(error) => trace.wrong(error.to_string()),
+        }
+        let_others_go().await;
+    }
+}

@@ -1,0 +1,251 @@
+//! The stores of a run, which outlive every task, and what reaches them through faults.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use parking_crds::duration::Duration;
+use parking_workers::{
+    adapters::{
+        decorate::{Chances, Fault, FaultPlan, Faulty},
+        memory::{
+            MemoryClock, MemoryEventLog, MemoryLake, MemoryObjectStore, MemoryStateStore, StateCheckpoint,
+            VisibleFile,
+        },
+    },
+    domain::alert::Settings,
+    ports::{
+        event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
+        lake::{Lake as _, Position, Table},
+        state_store::{BlockKey, StageKey, StateStore, Stored, Token},
+    },
+    runtime::{
+        alert::Alert,
+        archive::{Archive, ArchivePorts, ArchiveSettings, NdjsonEncoder, RollAfter},
+        occupancy::Occupancy,
+        stage::{CommitLimits, Stage, StagePorts, StageRunner},
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    chance::Chance,
+    faults::{CALLS, FaultKind},
+    planted::{Flawed, Lake, Ledger, Log, Objects, Plant, Store},
+    rules::{self, TENANT},
+    script::Script,
+    trace::Trace,
+    witness::Witness,
+};
+
+/// Everything that lasts.
+pub(crate) struct World {
+    pub(crate) script: Script,
+    pub(crate) trace: Trace,
+    pub(crate) clock: MemoryClock,
+    plant: Plant,
+    ledger: Ledger,
+    /// Faults of the log, the state store and the lake.
+    plan: FaultPlan,
+    /// Faults of the object store, counted apart.
+    objects_plan: FaultPlan,
+    log: MemoryEventLog,
+    store: MemoryStateStore,
+    lake: MemoryLake,
+    objects: MemoryObjectStore,
+    doubles: Doubles,
+    commit: CommitLimits,
+    roll: RollAfter,
+    owners: Arc<AtomicU64>,
+}
+
+/// The doubles that keep something of their own.
+struct Doubles {
+    log: Log,
+    store: Store,
+    lake: Lake,
+}
+
+/// The state store and its ledger at one time.
+pub(crate) struct Checkpoint {
+    store: StateCheckpoint,
+    ledger: BTreeMap<StageKey, Token>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, plant: Plant, trace: Trace) -> Self {
+        let script = Script::new(seed);
+        let mut chance = Chance::new(seed, 2);
+        let log = MemoryEventLog::new(Uuid::from_u128(1), script.partitions);
+        let (store, lake) = (MemoryStateStore::default(), MemoryLake::default());
+        let ledger = Ledger::default();
+        let doubles = Doubles {
+            log: Log::new(log.clone(), plant),
+            store: Store::new(store.clone(), plant, ledger.clone(), trace.clone()),
+            lake: Lake::new(lake.clone(), plant),
+        };
+        let commit = CommitLimits {
+            records: 6 + chance.below(30),
+            outputs: 4 + chance.index(12),
+            age: Duration::from_secs(1),
+            fetch_bytes: 1_500 + chance.index(8_000),
+        };
+        let roll = RollAfter {
+            rows: 8 + chance.below(40),
+            bytes: 64 * 1024,
+            age: chance.hits(500).then(|| Duration::from_secs(3)),
+        };
+        Self {
+            script,
+            trace,
+            clock: MemoryClock::new(1_760_700_000_000),
+            plant,
+            ledger,
+            plan: FaultPlan::new(chance.below(u64::MAX), CALLS),
+            objects_plan: FaultPlan::new(chance.below(u64::MAX), CALLS),
+            log,
+            store,
+            lake,
+            objects: MemoryObjectStore::default(),
+            doubles,
+            commit,
+            roll,
+            owners: Arc::default(),
+        }
+    }
+
+    /// The log as producers and stages meet it.
+    pub(crate) fn faulty_log(&self) -> Arc<dyn EventLog> {
+        let faulty = Faulty::new(self.doubles.log.clone(), self.plan.clone());
+        Arc::new(Witness::new(faulty, self.trace.clone()))
+    }
+
+    fn stage_ports(&self) -> StagePorts {
+        let store = Faulty::new(self.doubles.store.clone(), self.plan.clone());
+        StagePorts {
+            log: self.faulty_log(),
+            store: Arc::new(Witness::new(store, self.trace.clone())),
+            clock: Arc::new(self.clock.clone()),
+        }
+    }
+
+    fn runner<S: Stage + 'static>(
+        &self,
+        partition: Partition,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> StageRunner<Flawed<S>> {
+        let (plant, owners) = (self.plant, Arc::clone(&self.owners));
+        let make = move || Flawed::new(make(), plant);
+        let draw = move || Uuid::from_u128(u128::from(owners.fetch_add(1, Ordering::Relaxed)));
+        StageRunner::new(self.stage_ports(), partition, self.commit, make, draw)
+    }
+
+    pub(crate) fn occupancy(&self, partition: Partition) -> StageRunner<Flawed<Occupancy>> {
+        let (limits, inventory) = (self.script.limits, Arc::clone(&self.script.inventory));
+        self.runner(partition, move || Occupancy::new(limits, &inventory))
+    }
+
+    pub(crate) fn alert(&self, partition: Partition) -> StageRunner<Flawed<Alert>> {
+        let (limits, inventory) = (self.script.limits, Arc::clone(&self.script.inventory));
+        let (rules, settings) = (rules::compiled(), Settings { tenant: TENANT.to_owned(), partition });
+        self.runner(partition, move || Alert::new(limits, &inventory, &rules, settings.clone()))
+    }
+
+    pub(crate) fn archive(&self, owner: u64) -> Archive {
+        let lake = Faulty::new(self.doubles.lake.clone(), self.plan.clone());
+        let objects = Objects::new(self.objects.clone(), self.plant);
+        let objects = Faulty::new(objects, self.objects_plan.clone());
+        let ports = ArchivePorts {
+            log: self.faulty_log(),
+            lake: Arc::new(Witness::new(lake, self.trace.clone())),
+            objects: Arc::new(Witness::new(objects, self.trace.clone())),
+            clock: Arc::new(self.clock.clone()),
+            encoder: Arc::new(NdjsonEncoder),
+        };
+        let settings = ArchiveSettings {
+            partitions: (0..self.script.partitions).collect(),
+            roll_after: self.roll,
+            limits: self.script.limits,
+            inventory: Arc::clone(&self.script.inventory),
+            jitter: owner,
+        };
+        Archive::new(ports, settings)
+    }
+
+    /// From now on calls fail no more.
+    pub(crate) fn calm_down(&self) {
+        self.plan.set_chances(Chances::default());
+        self.objects_plan.set_chances(Chances::default());
+    }
+
+    /// Counts the faults that the plans dealt out.
+    pub(crate) fn count_faults(&self) {
+        let struck = self.plan.struck();
+        let kinds = [
+            (Fault::Duplicate, FaultKind::DuplicateDelivery),
+            (Fault::Torn, FaultKind::TornWrite),
+            (Fault::Delay, FaultKind::Delay),
+        ];
+        for (fault, kind) in kinds {
+            self.trace.struck(kind, struck.get(&fault).copied().unwrap_or_default());
+        }
+    }
+
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { store: self.store.checkpoint(), ledger: self.ledger.checkpoint() }
+    }
+
+    pub(crate) fn roll_back(&self, to: Checkpoint) {
+        self.store.roll_back(to.store);
+        self.ledger.roll_back(to.ledger);
+    }
+
+    /// All records of a partition.
+    pub(crate) fn records(&self, stream: Stream, partition: Partition) -> Vec<Bytes> {
+        let at = StreamPartition { stream, partition };
+        let mut records = Vec::new();
+        loop {
+            let fetched = at_once(self.log.read(at, records.len() as Offset, usize::MAX)).unwrap();
+            if fetched.records.is_empty() {
+                return records;
+            }
+            records.extend(fetched.records.iter().map(|record| fetched.records.bytes().slice_ref(record)));
+        }
+    }
+
+    /// Offset after the last event of a partition.
+    pub(crate) fn end(&self, partition: Partition) -> Offset {
+        at_once(self.log.facts(Stream::Events)).unwrap().ends[partition as usize]
+    }
+
+    pub(crate) fn stored(&self, role: &'static str, partition: Partition) -> Option<Stored> {
+        at_once(self.store.peek(&StageKey { role, partition })).unwrap()
+    }
+
+    pub(crate) fn blocks(&self, role: &'static str, partition: Partition) -> Vec<(BlockKey, Bytes)> {
+        self.stored(role, partition).map(|stored| stored.blocks).unwrap_or_default()
+    }
+
+    pub(crate) fn position(&self, table: Table, partition: Partition) -> Option<Position> {
+        at_once(self.lake.snapshot(table)).unwrap().positions.get(&partition).copied()
+    }
+
+    pub(crate) fn files(&self, table: Table) -> Vec<VisibleFile> {
+        self.lake.visible(table)
+    }
+}
+
+/// The outcome of a future that never waits, as those of the adapters in memory.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("a store in memory waited"),
+    }
+}
