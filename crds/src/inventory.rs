@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     duration::Duration,
     event::{Millis, SourceType},
+    manifest::TextError,
 };
 
 /// How long a count report holds where a zone does not say.
@@ -184,9 +185,14 @@ pub struct ValidRevision {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InventoryError {
     /// The text is no inventory at all.
-    #[error("inventory: {0}")]
-    Syntax(String),
-    /// It is one, with problems; each names its field.
+    #[error("inventory, line {line}: {message}")]
+    Syntax {
+        /// Of the text, from 1.
+        line: u64,
+        /// What is wrong, as one sentence without a full stop.
+        message: String,
+    },
+    /// It is one, with problems; each begins with its field and a colon.
     #[error("inventory: {}", .0.join("; "))]
     Problems(Vec<String>),
 }
@@ -194,7 +200,10 @@ pub enum InventoryError {
 impl Inventory {
     /// Parses and validates a YAML (or JSON) text, all problems at once.
     pub fn parse(text: &str) -> Result<Self, InventoryError> {
-        let file = serde_saphyr::from_str(text).map_err(|error| InventoryError::Syntax(error.to_string()))?;
+        let file = serde_saphyr::from_str(text).map_err(|error| {
+            let error = TextError::new(&error, 1);
+            InventoryError::Syntax { line: error.line, message: error.message }
+        })?;
         Self::validate(file)
     }
 

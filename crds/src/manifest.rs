@@ -11,7 +11,9 @@ use kube::core::cel::ValidationErrors;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob};
+use crate::{
+    alert_rule::AlertRule, inventory::InventoryError, pipeline::ParkingPipeline, stats_job::StatsJob,
+};
 
 mod document;
 mod outline;
@@ -19,6 +21,8 @@ mod schema;
 
 use document::split;
 use outline::Outline;
+
+pub(crate) use outline::Error as TextError;
 
 /// The API version of the custom resources.
 pub const API_VERSION: &str = "parking.tinyx.io/v1alpha1";
@@ -63,6 +67,28 @@ impl Document {
             line: self.line_of(field),
             field: field.to_owned(),
             message: message.into(),
+        }
+    }
+
+    /// What is wrong with the inventory that stands as text in a field, each problem at its own line.
+    pub fn inventory_problems(&self, field: &str, text: &str, error: &InventoryError) -> Vec<Problem> {
+        // Block text begins below its field, other text beside it.
+        let first_line = self.line_of(field) + u64::from(text.contains('\n'));
+        let problem = |line, field: &str, message: &str| Problem {
+            document: self.number,
+            line,
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
+        match error {
+            InventoryError::Syntax { line, message } => vec![problem(first_line + line - 1, field, message)],
+            InventoryError::Problems(found) => {
+                let outline = Outline::read(text, first_line).ok();
+                let lines =
+                    |inner: &str| outline.as_ref().map_or(first_line, |outline| outline.line_of(inner));
+                let parts = found.iter().map(|found| found.split_once(": ").unwrap_or((field, found)));
+                parts.map(|(inner, message)| problem(lines(inner), inner, message)).collect()
+            }
         }
     }
 }

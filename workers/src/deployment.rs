@@ -4,7 +4,9 @@
 //! everything that is wrong is told at once, each problem with file, line and field.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,10 +19,17 @@ use parking_crds::{
     stats_job::StatsJob,
 };
 
-use crate::{domain::verdict::EventLimits, ports::event_log::Partition};
+use crate::{
+    command::{feed::SIMULATE, replay::Format},
+    domain::{stats::Calendar, verdict::EventLimits},
+    ports::event_log::Partition,
+};
 
 /// The annotation that names what `parking up` replays: `format:path`.
 pub const REPLAY_ANNOTATION: &str = "parking.tinyx.io/replay";
+
+/// Bytes of the largest file of manifests; an API server takes a tenth of it.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// One pipeline, ready to run.
 #[derive(Debug)]
@@ -98,8 +107,13 @@ impl Placed {
 pub fn load(paths: &[PathBuf]) -> Result<Deployment, DeploymentError> {
     let (mut placed, mut problems) = (Vec::new(), Vec::new());
     for path in files(paths)? {
-        let unreadable = |source| DeploymentError::Unreadable { path: path.clone(), source };
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        let text = match read(&path)? {
+            Ok(text) => text,
+            Err(problem) => {
+                problems.push(format!("{}: {problem}", path.display()));
+                continue;
+            }
+        };
         match manifest::parse(&text) {
             Ok(documents) => {
                 placed.extend(documents.into_iter().map(|document| Placed { path: path.clone(), document }));
@@ -113,6 +127,24 @@ pub fn load(paths: &[PathBuf]) -> Result<Deployment, DeploymentError> {
         return Err(DeploymentError::Problems(problems));
     }
     assemble(paths, &placed)
+}
+
+/// The text of a file, or what keeps it from being one.
+fn read(path: &Path) -> Result<Result<String, String>, DeploymentError> {
+    let unreadable = |source| DeploymentError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Ok(Err(format!("larger than {LARGEST_FILE} bytes, so no manifest")));
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    Ok(std::str::from_utf8(text).map(ToOwned::to_owned).map_err(|error| {
+        let before = text.get(..error.valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let byte = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        format!("line {line}, byte {byte}: not UTF-8")
+    }))
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DeploymentError> {
@@ -167,11 +199,17 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
         }
         match &one.document.manifest {
             Manifest::Rule(rule) => rules.push(rule.as_ref().clone()),
-            Manifest::StatsJob(job) => jobs.push(job.as_ref().clone()),
+            Manifest::StatsJob(job) => {
+                if let Err(error) = Calendar::of_job(&job.spec) {
+                    problems.push(one.problem(error.field, error.reason));
+                }
+                jobs.push(job.as_ref().clone());
+            }
             _ => {}
         }
     }
-    let inventory = inventory(home, pipeline, placed).map_err(|problem| problems.push(problem)).ok();
+    problems.extend(named_twice(placed));
+    let inventory = inventory(home, pipeline, placed).map_err(|found| problems.extend(found)).ok();
     let replay = replay(home, pipeline).map_err(|problem| problems.push(problem)).ok();
     match (inventory, replay) {
         (Some(inventory), Some(replay)) if problems.is_empty() => {
@@ -189,14 +227,34 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
     }
 }
 
+/// Rules and jobs that have the name of another; an API server would let the later one win.
+fn named_twice(placed: &[Placed]) -> Vec<String> {
+    let mut first_homes = BTreeMap::new();
+    let mut problems = Vec::new();
+    for one in placed {
+        let (kind, name) = match &one.document.manifest {
+            Manifest::Rule(rule) => ("rule", &rule.metadata.name),
+            Manifest::StatsJob(job) => ("job", &job.metadata.name),
+            Manifest::ConfigMap(map) => ("ConfigMap", &map.metadata.name),
+            _ => continue,
+        };
+        if let Some(first) = first_homes.insert((kind, name), one) {
+            let (path, line) = (first.path.display(), first.document.line_of("metadata.name"));
+            let message = format!("a {kind} of this name stands already in {path}, line {line}");
+            problems.push(one.problem("metadata.name", message));
+        }
+    }
+    problems
+}
+
 fn inventory(
     home: &Placed,
     pipeline: &ParkingPipeline,
     placed: &[Placed],
-) -> Result<(Inventory, String), String> {
+) -> Result<(Inventory, String), Vec<String>> {
     let Some(reference) = &pipeline.spec.inventory.config_map_ref else {
         let message = "an embedded pipeline needs configMapRef: put the inventory into a ConfigMap beside it";
-        return Err(home.problem("spec.inventory", message));
+        return Err(vec![home.problem("spec.inventory", message)]);
     };
     let wanted = reference.name.as_str();
     let found = placed.iter().find_map(|one| match &one.document.manifest {
@@ -205,13 +263,15 @@ fn inventory(
     });
     let Some((one, map)) = found else {
         let message = format!("no ConfigMap `{wanted}` in these files");
-        return Err(home.problem("spec.inventory.configMapRef.name", message));
+        return Err(vec![home.problem("spec.inventory.configMapRef.name", message)]);
     };
     let Some(text) = map.data.as_ref().and_then(|data| data.get("inventory.yaml")) else {
-        return Err(one.problem("data", "the key `inventory.yaml` is missing"));
+        return Err(vec![one.problem("data", "the key `inventory.yaml` is missing")]);
     };
-    let inventory = Inventory::parse(text);
-    let inventory = inventory.map_err(|error| one.problem("data.inventory.yaml", error.to_string()))?;
+    let inventory = Inventory::parse(text).map_err(|error| -> Vec<String> {
+        let problems = one.document.inventory_problems("data.inventory.yaml", text, &error);
+        problems.iter().map(|problem| format!("{}: {problem}", one.path.display())).collect()
+    })?;
     Ok((inventory, text.clone()))
 }
 
@@ -224,6 +284,11 @@ fn replay(home: &Placed, pipeline: &ParkingPipeline) -> Result<Option<(String, P
         let message = format!("`{text}` must be FORMAT:PATH, for example birmingham:readings.csv");
         return Err(home.problem("metadata.annotations", message));
     };
+    if format != SIMULATE
+        && let Err(error) = format.parse::<Format>()
+    {
+        return Err(home.problem("metadata.annotations", error.to_string()));
+    }
     let folder = home.path.parent().unwrap_or(Path::new("."));
     Ok(Some((format.to_owned(), folder.join(path))))
 }

@@ -7,6 +7,7 @@ pub mod domain;
 pub mod http;
 pub mod ports;
 pub mod runtime;
+pub mod sentence;
 #[cfg(feature = "lake")]
 pub mod up;
 pub mod view;

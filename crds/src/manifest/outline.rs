@@ -26,14 +26,14 @@ enum Node {
 
 /// Why and where a text is not YAML, or not what was expected.
 #[derive(Clone, Debug)]
-pub(super) struct Error {
-    pub(super) line: u64,
-    pub(super) column: u64,
-    pub(super) message: String,
+pub(crate) struct Error {
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+    pub(crate) message: String,
 }
 
 impl Error {
-    pub(super) fn new(error: &serde_saphyr::Error, first_line: u64) -> Self {
+    pub(crate) fn new(error: &serde_saphyr::Error, first_line: u64) -> Self {
         let error = error.without_snippet();
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         let message = match error {
@@ -72,20 +72,30 @@ impl Outline {
 
     /// The line of the field, or of its nearest written ancestor.
     pub(super) fn line_of(&self, field: &str) -> u64 {
-        let (mut line, mut at) = (self.line, self);
-        for step in steps(field) {
-            let found = match (&at.node, step) {
-                (Node::Map(entries), Step::Key(key)) => entries
-                    .iter()
-                    .find(|(name, _)| name.text() == key)
-                    .map(|(name, value)| (name.line, value)),
-                (Node::List(items), Step::Index(index)) => items.get(index).map(|item| (item.line, item)),
-                _ => None,
-            };
-            let Some(next) = found else { break };
-            (line, at) = next;
+        let (mut line, mut at, mut path) = (self.line, self, field);
+        while let Some(found) = at.descend(path) {
+            (line, at, path) = found;
         }
         line
+    }
+
+    /// The line and value of the path's first step, and the path from there. A key may hold dots.
+    fn descend<'a, 'b>(&'a self, path: &'b str) -> Option<(u64, &'a Self, &'b str)> {
+        match &self.node {
+            Node::Scalar(_) => None,
+            Node::List(items) => {
+                let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
+                items.get(index.parse::<usize>().ok()?).map(|item| (item.line, item, rest))
+            }
+            Node::Map(entries) => {
+                let path = path.strip_prefix('.').unwrap_or(path);
+                entries.iter().find_map(|(name, value)| {
+                    let rest = path.strip_prefix(name.text().as_str())?;
+                    let whole = rest.is_empty() || rest.starts_with(['.', '[']);
+                    whole.then_some((name.line, value, rest))
+                })
+            }
+        }
     }
 
     /// The path of the last field that begins at or before the position.
@@ -140,20 +150,6 @@ impl Outline {
             Node::List(_) | Node::Map(_) => String::new(),
         }
     }
-}
-
-enum Step<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
-fn steps(field: &str) -> impl Iterator<Item = Step<'_>> {
-    field.split(['.', '[']).filter(|part| !part.is_empty()).map(|part| {
-        match part.strip_suffix(']').map(str::parse) {
-            Some(Ok(index)) => Step::Index(index),
-            _ => Step::Key(part),
-        }
-    })
 }
 
 impl From<Spanned<Node>> for Outline {

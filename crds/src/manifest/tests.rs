@@ -130,3 +130,33 @@ fn a_list_entry_that_stands_twice_is_refused() {
         ["line 15 (document 1), spec.routes[1].name: `ops` stands in this list twice"]
     );
 }
+
+#[test]
+fn problems_of_an_inventory_are_told_at_their_lines_in_the_manifest() {
+    let text = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: inventory}
+data:
+  inventory.yaml: |
+    revisions:
+    - validFrom: 2016-10-01T00:00:00Z
+      timeZone: Europe/Lundon
+      zones:
+      - {id: 02885f6f-ef93-441b-9e74-487279380656, userZoneId: A, capacity: 10}
+      - {id: 02885f6f-ef93-441b-9e74-487279380656, userZoneId: B, capacity: 10}
+";
+    let told = |text: &str| -> Vec<String> {
+        let document = &parse(text).unwrap()[0];
+        let Manifest::ConfigMap(map) = &document.manifest else { panic!("{document:?}") };
+        let inventory = &map.data.as_ref().unwrap()["inventory.yaml"];
+        let error = crate::inventory::Inventory::parse(inventory).unwrap_err();
+        let problems = document.inventory_problems("data.inventory.yaml", inventory, &error);
+        problems.iter().map(ToString::to_string).collect()
+    };
+    let found = told(text);
+    assert!(found[0].starts_with("line 8 (document 1), revisions[0].timeZone: `Europe/Lundon`"), "{found:?}");
+    let twice = "line 11 (document 1), revisions[0].zones[1].id: stands already at revisions[0].zones[0].id";
+    assert_eq!(found[1], twice);
+    let found = told(&changed(text, "      timeZone", "      timezone"));
+    assert!(found[0].starts_with("line 8 (document 1), data.inventory.yaml: "), "{found:?}");
+}

@@ -11,7 +11,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use parking_workers::command::bench::{self, BenchArgs};
+use parking_workers::{
+    command::bench::{self, BenchArgs},
+    sentence::sentence,
+};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("parking: {error}");
+            eprintln!("parking: {}", sentence(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -8,4 +8,4 @@ mod values;
 mod windows;
 
 pub use values::{BucketSums, Dwell, Facts, StatRow, ZoneFacts, rows};
-pub use windows::{Bucket, Calendar, DayType, Window};
+pub use windows::{Bucket, Calendar, DayType, UnsupportedJob, Window};

@@ -7,7 +7,11 @@ use jiff::{
     civil::{Date, Weekday},
     tz::TimeZone,
 };
-use parking_crds::{duration::Duration, event::Millis};
+use parking_crds::{
+    duration::Duration,
+    event::Millis,
+    stats_job::{EngineKind, GroupBy, Statistic, StatsJobSpec},
+};
 
 use crate::domain::calendar::{end_of_day, start_of_day, timestamp};
 
@@ -61,7 +65,39 @@ pub struct Calendar {
     pub holidays: Vec<Date>,
 }
 
+/// A job that wants what is not built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct UnsupportedJob {
+    /// Path of the field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 impl Calendar {
+    /// How a job cuts time, where all that it wants can be computed.
+    pub fn of_job(spec: &StatsJobSpec) -> Result<Self, UnsupportedJob> {
+        let refuse = |field, reason: String| UnsupportedJob { field, reason };
+        for statistic in &spec.statistics {
+            if matches!(statistic, Statistic::Revenue | Statistic::Overstay) {
+                return Err(refuse("spec.statistics", format!("{statistic:?} is not computed yet")));
+            }
+        }
+        if spec.group_by() != [GroupBy::Zone] {
+            return Err(refuse("spec.groupBy", "only [zone] is computed yet".to_owned()));
+        }
+        if let Some(engine) = &spec.engine
+            && !matches!(engine.kind(), Some(EngineKind::DataFusion(_)))
+        {
+            return Err(refuse("spec.engine", "only datafusion runs in this process".to_owned()));
+        }
+        let name = spec.time_zone();
+        let unknown = |_| format!("`{name}` is no IANA time zone, for example Europe/London");
+        let zone = TimeZone::get(name).map_err(|error| refuse("spec.timeZone", unknown(error)))?;
+        Ok(Self { zone, window: spec.window(), granularity: spec.granularity(), holidays: Vec::new() })
+    }
+
     /// Windows from the one that holds `first` to the one that holds `last`, oldest first.
     pub fn windows(&self, first: Millis, last: Millis) -> Vec<Window> {
         let mut windows = Vec::new();

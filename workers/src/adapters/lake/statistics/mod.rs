@@ -12,7 +12,7 @@ mod session;
 
 use parking_crds::{
     event::Millis,
-    stats_job::{EngineKind, GroupBy, Statistic, StatsJobSpec},
+    stats_job::{Statistic, StatsJobSpec},
 };
 
 pub use self::result::{read, result_folder};
@@ -22,7 +22,7 @@ use self::{
 };
 use super::DeltaLake;
 use crate::{
-    domain::stats::{Bucket, Calendar, Window, rows},
+    domain::stats::{Bucket, Calendar, UnsupportedJob, Window, rows},
     ports::{PortError, lake::Table},
 };
 
@@ -52,14 +52,12 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum StatsError {
     /// The job wants what is not built.
-    #[error("job {job}, {field}: {reason}")]
+    #[error("job {job}, {source}")]
     Unsupported {
         /// The job.
         job: String,
-        /// Path of the field.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: String,
+        /// The field and what is wrong with it.
+        source: UnsupportedJob,
     },
     /// A query of the user failed.
     #[error("job {job}, query {query}: {source}")]
@@ -93,7 +91,8 @@ pub enum StatsError {
 
 /// Computes the complete windows of a job and replaces its result.
 pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Report, StatsError> {
-    let calendar = calendar(job, spec)?;
+    let refuse = |source| StatsError::Unsupported { job: job.to_owned(), source };
+    let calendar = Calendar::of_job(spec).map_err(refuse)?;
     let session = Session::open(lake).await?;
     let zones = session.zones().await?;
     let Some((first, last)) = session.range_of_events().await? else {
@@ -129,26 +128,6 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     let run = Run { key, windows: windows.len() as u64, rows: written };
     table.replace(&rows, &run, &session.versions()).await?;
     Ok(Report { outcome: Outcome::Succeeded, windows: run.windows, rows: run.rows })
-}
-
-fn calendar(job: &str, spec: &StatsJobSpec) -> Result<Calendar, StatsError> {
-    let refuse = |field, reason: String| StatsError::Unsupported { job: job.to_owned(), field, reason };
-    for statistic in &spec.statistics {
-        if matches!(statistic, Statistic::Revenue | Statistic::Overstay) {
-            return Err(refuse("spec.statistics", format!("{statistic:?} is not computed yet")));
-        }
-    }
-    if spec.group_by() != [GroupBy::Zone] {
-        return Err(refuse("spec.groupBy", "only [zone] is computed yet".to_owned()));
-    }
-    if let Some(engine) = &spec.engine
-        && !matches!(engine.kind(), Some(EngineKind::DataFusion(_)))
-    {
-        return Err(refuse("spec.engine", "only datafusion runs in this process".to_owned()));
-    }
-    let zone = jiff::tz::TimeZone::get(spec.time_zone())
-        .map_err(|error| refuse("spec.timeZone", error.to_string()))?;
-    Ok(Calendar { zone, window: spec.window(), granularity: spec.granularity(), holidays: Vec::new() })
 }
 
 /// The tables whose watermarks bound the run.
