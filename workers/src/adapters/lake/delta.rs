@@ -266,6 +266,7 @@ fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
     DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a file's age, which clean-up asks for, is wall time")]
 fn add(file: &DataFile) -> Action {
     let midnight = crate::domain::calendar::timestamp(i64::from(file.date) * 86_400_000);
     let day = midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
@@ -307,7 +308,9 @@ fn sync(path: &Path) -> io::Result<()> {
 
 fn io_error(attempt: impl Into<String>, error: io::Error) -> PortError {
     let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            ErrorKind::Full
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => ErrorKind::Invalid,
         _ => ErrorKind::Transient,
     };

@@ -25,10 +25,10 @@ use crate::domain::stats::{Bucket, BucketSums, Dwell, Facts, Window, ZoneFacts};
 /// What every space or counted zone is known to hold, from when until when: a reading holds until the
 /// next one of its subject, at most for `hold`. `value` is NULL where a reading says "unknown".
 const HOLDS: &str = "
-SELECT zone, value, capacity, GREATEST(time, {start}) AS since, LEAST(next, time + hold, {end}) AS until
+SELECT zone, value, capacity, GREATEST(seen, {start}) AS since, LEAST(replaced, seen + hold, {end}) AS until
 FROM (
-  SELECT zone, value, capacity, hold, time,
-         LEAD(time, 1, {end}) OVER (PARTITION BY zone, subject ORDER BY time, boot, seq, position) AS next
+  SELECT zone, value, capacity, hold, seen,
+         LEAD(seen, 1, {end}) OVER (PARTITION BY zone, subject ORDER BY seen, boot, seq, log_offset) AS replaced
   FROM (
     SELECT e.curb_zone_id AS zone,
            CASE WHEN z.count_only THEN e.curb_zone_id ELSE e.curb_space_id END AS subject,
@@ -39,8 +39,8 @@ FROM (
                 WHEN e.event_type = 'scheduled_report' THEN 1
            END AS value,
            CASE WHEN z.count_only THEN z.spaces ELSE 1 END AS capacity,
-           z.hold AS hold, e.event_time AS time,
-           COALESCE(e.ext_boot_id, '') AS boot, COALESCE(e.ext_seq, -1) AS seq, e.\"offset\" AS position
+           z.hold AS hold, e.event_time AS seen,
+           COALESCE(e.ext_boot_id, '') AS boot, COALESCE(e.ext_seq, -1) AS seq, e.\"offset\" AS log_offset
     FROM events AS e JOIN zones AS z ON z.zone = e.curb_zone_id
     WHERE e.event_time >= z.valid_from AND e.event_time < z.valid_to AND (
       (z.count_only AND COALESCE(e.ext_occupied, e.occupied) IS NOT NULL)

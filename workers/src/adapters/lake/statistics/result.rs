@@ -75,12 +75,13 @@ impl ResultTable {
     /// Opens it, made when absent.
     pub(super) async fn open(folder: &Path) -> Result<Self, StatsError> {
         fs::create_dir_all(folder)?;
-        let mut table = builder(folder)?.build()?;
-        if folder.join("_delta_log").is_dir() {
-            table.load().await?;
-        } else {
-            table = CreateBuilder::new().with_log_store(table.log_store()).with_columns(fields()).await?;
-        }
+        let table = match open_existing(folder).await? {
+            Some(table) => table,
+            None => {
+                let log = builder(folder)?.build()?.log_store();
+                CreateBuilder::new().with_log_store(log).with_columns(fields()).await?
+            }
+        };
         Ok(Self { folder: folder.to_owned(), table })
     }
 
@@ -138,10 +139,10 @@ impl ResultTable {
 pub(super) async fn replace_query(folder: &Path, batches: Vec<RecordBatch>) -> Result<(), StatsError> {
     let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(()) };
     fs::create_dir_all(folder)?;
-    let mut table = builder(folder)?.build()?;
-    if folder.join("_delta_log").is_dir() {
-        table.load().await?;
-    }
+    let table = match open_existing(folder).await? {
+        Some(table) => table,
+        None => builder(folder)?.build()?,
+    };
     let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
     table
         .write(batches)
@@ -154,11 +155,8 @@ pub(super) async fn replace_query(folder: &Path, batches: Vec<RecordBatch>) -> R
 /// The rows of a job's result; none where it has not run.
 pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsError> {
     let folder = result_folder(lake, job);
-    if !folder.join("_delta_log").is_dir() {
-        return Ok(Vec::new());
-    }
+    let Some(table) = open_existing(&folder).await? else { return Ok(Vec::new()) };
     let context = datafusion::prelude::SessionContext::new();
-    let table = builder(&folder)?.load().await?;
     context.register_table("result", table.table_provider().await?)?;
     let select = "SELECT zone_id, user_zone_id, start, statistic, value, coverage FROM result \
                   ORDER BY user_zone_id, start, statistic";
@@ -184,6 +182,18 @@ pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsErro
 
 fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
     DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
+}
+
+/// The newest version; `None` where nobody has got to making the table.
+async fn open_existing(folder: &Path) -> Result<Option<DeltaTable>, DeltaTableError> {
+    if !folder.join("_delta_log").is_dir() {
+        return Ok(None);
+    }
+    match builder(folder)?.load().await {
+        Ok(table) => Ok(Some(table)),
+        Err(DeltaTableError::NotATable(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn fields() -> Vec<StructField> {
