@@ -67,8 +67,8 @@ fn folder_in_place_of_a_file() {
 #[test]
 fn unknown_format() {
     let pipeline = small();
-    pipeline.replace("pipeline.yaml", "birmingham:readings.csv", "brimingham:readings.csv").unwrap();
+    pipeline.replace("pipeline.yaml", "birmingham:readings.csv", "nottingham:readings.csv").unwrap();
     let said = refused(&pipeline);
     assert!(said.starts_with("pipeline.yaml: line "), "{said}");
-    assert!(said.contains("`brimingham` is no replay format"), "{said}");
+    assert!(said.contains("`nottingham` is no replay format"), "{said}");
 }
