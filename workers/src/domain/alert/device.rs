@@ -33,7 +33,8 @@ impl AlertState {
             place.devices.iter().filter(watched).map(|one| (one.id, one.source_type)).collect();
         let absences = Arc::clone(&plan.absences);
         for (subject, source_type) in devices {
-            let fresh = WatchedDevice { source_type, heard: Some(step.event_time), cause: step.cause() };
+            let fresh =
+                WatchedDevice { source_type, heard: step.event_time, retired: None, cause: step.cause() };
             if let Some(memory) = self.zones.get_mut(zone as usize) {
                 memory.devices.entry(subject).or_insert(fresh);
             }
@@ -57,17 +58,17 @@ impl AlertState {
         let Some(device) = memory.devices.get_mut(&signal.id) else { return };
         match signal.state {
             DeviceState::Lost => return,
-            DeviceState::Decommissioned => device.heard = None,
+            DeviceState::Decommissioned => device.retired = device.retired.max(Some(step.event_time)),
             DeviceState::Alive => {
-                device.heard = Some(device.heard.map_or(step.event_time, |heard| heard.max(step.event_time)));
+                device.heard = device.heard.max(step.event_time);
                 device.cause = step.cause();
             }
         }
-        let source_type = device.source_type;
+        let (source_type, in_service) = (device.source_type, device.heard_in_service().is_some());
         for &rule in absences.iter() {
             if self.watches(rule, source_type) {
                 let id = InstanceId { rule, subject: signal.id };
-                if signal.state == DeviceState::Decommissioned {
+                if !in_service {
                     self.set_watch(zone, id, Watch::Off);
                 }
                 self.reconsider(zone, id, step);
@@ -115,7 +116,8 @@ impl AlertState {
     /// When the patience with a device ends; `None` while it may be silent.
     pub(super) fn silence_deadline(&self, zone: u32, id: InstanceId) -> Option<Millis> {
         let device = self.zones.get(zone as usize)?.devices.get(&id.subject)?;
-        let (heard, Condition::Absence(absence)) = (device.heard?, &self.rules.get(id.rule)?.condition)
+        let (heard, Condition::Absence(absence)) =
+            (device.heard_in_service()?, &self.rules.get(id.rule)?.condition)
         else {
             return None;
         };

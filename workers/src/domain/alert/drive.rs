@@ -357,7 +357,9 @@ impl AlertState {
         let since = match &rule.condition {
             Condition::Threshold(threshold) => return threshold.describe(memory.view),
             Condition::Dwell(_) => memory.stays.get(&id.subject).map(|stay| stay.start),
-            Condition::Absence(_) => memory.devices.get(&id.subject).and_then(|device| device.heard),
+            Condition::Absence(_) => {
+                memory.devices.get(&id.subject).and_then(|device| device.heard_in_service())
+            }
         };
         since.map_or_else(String::new, |since| Duration::from_millis(at - since).to_string())
     }

@@ -79,9 +79,18 @@ pub(super) struct Stay {
 pub(super) struct WatchedDevice {
     /// As the inventory has it.
     pub(super) source_type: SourceType,
-    /// When it was last heard; `None` while it is out of service.
-    pub(super) heard: Option<Millis>,
+    /// When it was last heard.
+    pub(super) heard: Millis,
+    /// When it last left service; being heard later brings it back.
+    pub(super) retired: Option<Millis>,
     pub(super) cause: Cause,
+}
+
+impl WatchedDevice {
+    /// When it was last heard; nothing while it is out of service.
+    pub(super) fn heard_in_service(self) -> Option<Millis> {
+        self.retired.is_none_or(|retired| retired < self.heard).then_some(self.heard)
+    }
 }
 
 /// The memory of one zone.

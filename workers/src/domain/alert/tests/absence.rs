@@ -44,6 +44,16 @@ fn a_device_out_of_service_may_be_silent_until_it_is_heard_again() {
 }
 
 #[test]
+fn an_older_word_neither_retires_a_device_nor_brings_it_back() {
+    let rules = [rule("silent", &[SILENT])];
+    let retired = |minute| Seen::signal(minute, SENSOR, DeviceState::Decommissioned);
+    let log = [Seen::heard(0, SENSOR), retired(10), Seen::heard(5, SENSOR).late(), Seen::tick(99)];
+    assert!(run(&rules, &log).is_empty());
+    let log = [Seen::heard(0, SENSOR), Seen::heard(10, SENSOR), retired(5).late(), Seen::tick(99)];
+    assert_eq!(told(&run(&rules, &log)), [(FIRING, 25)]);
+}
+
+#[test]
 fn a_late_sign_of_life_resolves_with_the_next_record_on_time() {
     let log =
         [Seen::heard(0, SENSOR), Seen::tick(20), Seen::heard(19, SENSOR).late(), Seen::heard(22, CAMERA)];
