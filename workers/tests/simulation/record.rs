@@ -6,7 +6,8 @@ use uuid::Uuid;
 /// How a device numbers a record.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbered {
-    pub(crate) boot: u32,
+    /// Not every device says when it starts anew.
+    pub(crate) boot: Option<u32>,
     pub(crate) seq: u64,
 }
 
@@ -36,7 +37,7 @@ impl RecordText {
             .with("data_source_device_id", &format!("\"{device}\""));
         if let Some(Numbered { boot, seq }) = numbered {
             record.ext.push(("seq".into(), seq.to_string()));
-            record.ext.push(("boot_id".into(), format!("\"b{boot}\"")));
+            record.ext.extend(boot.map(|boot| ("boot_id".into(), format!("\"b{boot}\""))));
         }
         record
     }

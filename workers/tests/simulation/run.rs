@@ -5,6 +5,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use parking_workers::ports::event_log::Stream;
+use serde_json::Value;
+
 use crate::{faults::FaultKind, oracle, planted::Plant, schedule::Schedule, trace::Trace, world::World};
 
 /// What a run was, and everything that is wrong with it.
@@ -16,6 +19,8 @@ pub(crate) struct Outcome {
     pub(crate) partitions: u32,
     pub(crate) steps: u64,
     pub(crate) faults: BTreeMap<FaultKind, u64>,
+    /// What came out, by its kind.
+    pub(crate) outputs: BTreeMap<String, u64>,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -47,6 +52,11 @@ pub(crate) fn run(seed: u64, plant: Plant, trace: &Trace) -> Outcome {
         oracle::check(&world)
     }));
     world.count_faults();
+    for partition in 0..world.script.partitions {
+        for (offset, record) in world.records(Stream::Events, partition).iter().enumerate() {
+            trace.explain(|| format!("events/{partition} {offset}: {}", String::from_utf8_lossy(record)));
+        }
+    }
     let mut wrong = trace.take_wrong();
     match done {
         Ok(found) => wrong.extend(found),
@@ -59,6 +69,24 @@ pub(crate) fn run(seed: u64, plant: Plant, trace: &Trace) -> Outcome {
         partitions: world.script.partitions,
         steps,
         faults: trace.faults(),
+        outputs: outputs(&world),
         wrong,
     }
+}
+
+/// Counts dead letters by reason, alerts by rule and state, sessions by what is told of them.
+fn outputs(world: &World) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for (stream, fields) in [
+        (Stream::DeadLetters, &["record_type", "reason"][..]),
+        (Stream::Alerts, &["record_type", "rule", "state"]),
+        (Stream::Sessions, &["record_type"]),
+    ] {
+        for bytes in (0..world.script.partitions).flat_map(|partition| world.records(stream, partition)) {
+            let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let words: Vec<_> = fields.iter().filter_map(|field| json[field].as_str()).collect();
+            *counts.entry(words.join(" ")).or_default() += 1;
+        }
+    }
+    counts
 }

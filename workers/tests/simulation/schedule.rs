@@ -30,6 +30,7 @@ use crate::{
     chance::Chance,
     faults::{FaultKind, MISCHIEF},
     planted::let_others_go,
+    rules::TENANT,
     trace::Trace,
     world::{Checkpoint, World},
 };
@@ -37,6 +38,8 @@ use crate::{
 const OWNERS: usize = 2;
 const MOST_STEPS: u64 = 60_000;
 const MOST_ROLL_BACKS: u64 = 2;
+/// What a stage takes for silence.
+const SILENCE: Duration = Duration::from_secs(60);
 
 type Life = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -46,6 +49,8 @@ struct Seat {
     believes: [Cell<bool>; OWNERS],
     /// Until then nobody gives up.
     contested_until: Cell<u64>,
+    /// Ticks that may still be written.
+    ticks: Cell<u32>,
 }
 
 /// What a task does.
@@ -84,7 +89,12 @@ impl<'w> Schedule<'w> {
         let seat = |number| {
             let holder = number % OWNERS;
             let believes = std::array::from_fn(|owner| Cell::new(owner == holder));
-            Rc::new(Seat { holder: Cell::new(holder), believes, contested_until: Cell::new(0) })
+            Rc::new(Seat {
+                holder: Cell::new(holder),
+                believes,
+                contested_until: Cell::new(0),
+                ticks: Cell::new(4),
+            })
         };
         let mut schedule = Self {
             world,
@@ -160,7 +170,8 @@ impl<'w> Schedule<'w> {
             self.finish("occupancy", occupancy);
             self.finish("alert", alert);
         }
-        let (mut archive, trace) = (self.world.archive(9), self.world.trace.clone());
+        let (mut archive, trace) =
+            (self.world.archive(9, (0..self.world.script.partitions).collect()), self.world.trace.clone());
         let rest = async move {
             if let Err(error) = archive.run_until_idle(Flush::Now).await {
                 trace.wrong(format!("the archive cannot finish: {error}"));
@@ -201,8 +212,19 @@ impl<'w> Schedule<'w> {
                 let seat = seat(partitions + partition as usize);
                 Box::pin(serve(world.alert(partition), seat, owner, step, trace))
             }
-            Task::Archive => Box::pin(keep_archiving(world.archive(owner as u64), trace)),
+            Task::Archive => {
+                let archive = world.archive(owner as u64, self.share_of_an_archive());
+                Box::pin(keep_archiving(archive, trace))
+            }
         }
+    }
+}
+
+impl Schedule<'_> {
+    /// All partitions, or all but one: shares of archives overlap and change with each start.
+    fn share_of_an_archive(&self) -> Vec<Partition> {
+        let left_out = self.world.starts() % 5;
+        (0..self.world.script.partitions).filter(|partition| u64::from(*partition) != left_out).collect()
     }
 }
 
@@ -328,6 +350,11 @@ async fn serve<S: Stage>(
         match runner.turn().await {
             Ok(Turn::Fenced) if seat.holder.get() != owner && seat.contested_until.get() <= step.get() => {
                 seat.believes[owner].set(false);
+            }
+            Ok(Turn::Idle) if runner.tells_time() && seat.ticks.get() > 0 && step.get().is_multiple_of(9) => {
+                seat.ticks.set(seat.ticks.get() - 1);
+                // A tick that fails is made up for by the next one.
+                let _ = runner.tick(TENANT, SILENCE).await;
             }
             Ok(_) | Err(StageError::Port(_)) => {}
             Err(error) => trace.wrong(error.to_string()),

@@ -141,13 +141,20 @@ struct Spot {
 struct Sender {
     device: Uuid,
     numbers: Option<(u32, u64)>,
+    names_boots: bool,
 }
 
 impl Sender {
     fn next(&mut self) -> Option<Numbered> {
-        let (boot, seq) = self.numbers.as_mut()?;
+        let (_, seq) = self.numbers.as_mut()?;
         *seq += 1;
-        Some(Numbered { boot: *boot, seq: *seq })
+        let seq = *seq;
+        Some(self.number(seq))
+    }
+
+    fn number(&self, seq: u64) -> Numbered {
+        let boot = self.numbers.map(|(boot, _)| boot).filter(|_| self.names_boots);
+        Numbered { boot, seq }
     }
 }
 
@@ -171,7 +178,11 @@ impl Author {
         let mut site = |zone: &Zone| {
             let spots = zone.devices.iter().map(|device| Spot {
                 space: device.space,
-                sender: Sender { device: device.id, numbers: chance.hits(750).then_some((1, 0)) },
+                sender: Sender {
+                    device: device.id,
+                    numbers: chance.hits(750).then_some((1, 0)),
+                    names_boots: chance.hits(700),
+                },
                 occupied: false,
                 now: START + chance.between(0, 10 * MINUTE),
             });
@@ -448,8 +459,8 @@ impl Author {
         for site in 0..self.sites.len() {
             for spot in 0..self.sites[site].spots.len() {
                 let Spot { sender, now, .. } = &self.sites[site].spots[spot];
-                let Some((boot, seq)) = sender.numbers.filter(|(_, seq)| *seq > 6_000) else { continue };
-                let numbered = Some(Numbered { boot, seq: seq - 5_000 });
+                let Some((_, seq)) = sender.numbers.filter(|(_, seq)| *seq > 6_000) else { continue };
+                let numbered = Some(sender.number(seq - 5_000));
                 let (device, at) = (sender.device, (*now).max(self.era));
                 let (zone, partition) = (self.sites[site].zone, self.sites[site].partition);
                 let made = if self.chance.hits(500) { START } else { at };

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, env, thread, time::Instant};
 
+use parking_crds::event::DeadLetterReason;
+
 use crate::{
     faults::FaultKind,
     planted::Plant,
+    rules::RULES,
     run::{Outcome, run},
     trace::Trace,
 };
@@ -19,6 +22,7 @@ fn number(name: &str) -> Option<u64> {
 #[derive(Default)]
 struct Share {
     faults: BTreeMap<FaultKind, u64>,
+    outputs: BTreeMap<String, u64>,
     seeds: u64,
     records: u64,
     steps: u64,
@@ -32,6 +36,9 @@ impl Share {
         self.steps += outcome.steps;
         for (kind, times) in &outcome.faults {
             *self.faults.entry(*kind).or_default() += times;
+        }
+        for (kind, times) in &outcome.outputs {
+            *self.outputs.entry(kind.clone()).or_default() += times;
         }
         let too_easy = outcome.records < 500 || outcome.partitions < 3 || outcome.faults_but_delays() < 5;
         if !outcome.wrong.is_empty() {
@@ -47,6 +54,9 @@ impl Share {
         self.steps += other.steps;
         for (kind, times) in other.faults {
             *self.faults.entry(kind).or_default() += times;
+        }
+        for (kind, times) in other.outputs {
+            *self.outputs.entry(kind).or_default() += times;
         }
         self.worst.extend(other.worst);
     }
@@ -82,9 +92,23 @@ fn every_seed_agrees_with_the_oracle() {
     let found = all.worst.len();
     let first: Vec<_> = all.worst.into_iter().take(3).collect();
     assert!(found == 0, "{found} seeds found something\n{}", first.join("\n"));
+    for kind in outputs_that_must_occur() {
+        assert!(all.outputs.contains_key(&kind), "no seed made any `{kind}`: {:?}", all.outputs);
+    }
     for kind in FaultKind::ALL {
         assert!(all.faults.get(&kind).is_some_and(|times| *times > 0), "{kind:?} never struck");
     }
+}
+
+/// Every reason for a dead letter, every rule in each of its states, every word on a session.
+fn outputs_that_must_occur() -> Vec<String> {
+    let letters = DeadLetterReason::ALL.map(|reason| format!("dead_letter {}", reason.as_str()));
+    let states = ["firing", "resolved"];
+    let alerts =
+        RULES.iter().flat_map(|rule| states.map(|state| format!("alert parking/{} {state}", rule.name)));
+    let others =
+        ["alert parking/two-or-blind nodata", "session.started", "session.ended", "session.corrected"];
+    letters.into_iter().chain(alerts).chain(others.map(str::to_owned)).collect()
 }
 
 /// The seed of `PARKING_SEED`, with all that happened.

@@ -45,6 +45,13 @@ impl Trace {
         }
     }
 
+    /// Adds a line for people, where lines are asked for.
+    pub(crate) fn explain(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.state().lines {
+            lines.push(line());
+        }
+    }
+
     /// Counts a fault that struck.
     pub(crate) fn struck(&self, fault: FaultKind, times: u64) {
         *self.state().struck.entry(fault).or_default() += times;

@@ -158,7 +158,7 @@ impl World {
         self.runner(partition, move || Alert::new(limits, &inventory, &rules, settings.clone()))
     }
 
-    pub(crate) fn archive(&self, owner: u64) -> Archive {
+    pub(crate) fn archive(&self, owner: u64, partitions: Vec<Partition>) -> Archive {
         let lake = Faulty::new(self.doubles.lake.clone(), self.plan.clone());
         let objects = Objects::new(self.objects.clone(), self.plant);
         let objects = Faulty::new(objects, self.objects_plan.clone());
@@ -170,13 +170,18 @@ impl World {
             encoder: Arc::new(NdjsonEncoder),
         };
         let settings = ArchiveSettings {
-            partitions: (0..self.script.partitions).collect(),
+            partitions,
             roll_after: self.roll,
             limits: self.script.limits,
             inventory: Arc::clone(&self.script.inventory),
             jitter: owner,
         };
         Archive::new(ports, settings)
+    }
+
+    /// How often something was started, more or less: grows with each claim.
+    pub(crate) fn starts(&self) -> u64 {
+        self.owners.load(Ordering::Relaxed)
     }
 
     /// From now on calls fail no more.

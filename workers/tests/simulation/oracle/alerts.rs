@@ -192,7 +192,8 @@ fn dwell(rule: Rule, zone: &Zone, session: Uuid, steps: &[Step<'_>]) -> Vec<Told
 fn absence(rule: Rule, device: Uuid, steps: &[Step<'_>]) -> Vec<Told> {
     let Condition::Absence { patience } = rule.condition else { return Vec::new() };
     let mut life = Life::new(rule, rule.hold, "data_source_device_id", device);
-    let (mut heard, mut watched, mut begun, mut unsettled) = (None, false, false, false);
+    let (mut alive, mut retired): (Option<Millis>, Option<Millis>) = (None, None);
+    let (mut heard, mut watched, mut unsettled) = (None, false, false);
     for Step { moment, sample } in steps {
         loop {
             let watch = heard.filter(|_| watched).map(|heard: Millis| heard + patience);
@@ -207,19 +208,19 @@ fn absence(rule: Rule, device: Uuid, steps: &[Step<'_>]) -> Vec<Told> {
         }
         let Some(sample) = sample else { continue };
         // A zone's devices are watched from its first word on.
-        if !std::mem::replace(&mut begun, true) {
-            (heard, watched) = (Some(sample.fact.time), true);
+        if alive.is_none() {
+            (alive, watched) = (Some(sample.fact.time), true);
         }
         let of_device = sample.fact.is_event && sample.fact.device == device;
         let lost = sample.fact.kind == "comms_lost"
             || (sample.fact.kind != "decommissioned" && sample.fact.online == Some(false));
         if of_device && !lost {
-            if sample.fact.kind == "decommissioned" {
-                (heard, watched) = (None, false);
-            } else {
-                heard = heard.max(Some(sample.fact.time));
-            }
+            let newest = if sample.fact.kind == "decommissioned" { &mut retired } else { &mut alive };
+            *newest = (*newest).max(Some(sample.fact.time));
         }
+        // Who left service after he was heard may be silent.
+        heard = alive.filter(|alive| retired.is_none_or(|retired| retired < *alive));
+        watched &= heard.is_some();
         let silent = heard.is_some_and(|heard| heard + patience <= sample.now);
         let asked = of_device && !lost && !watched || (unsettled && !sample.late);
         if !asked {

@@ -75,18 +75,15 @@ pub(crate) fn check(world: &World) -> Vec<String> {
     wrong
 }
 
-/// The first difference of two lists.
+/// What one of two lists has and the other has not.
 fn differ<T: PartialEq + Debug>(what: &str, expected: &[T], found: &[T]) -> Option<String> {
     if expected == found {
         return None;
     }
-    let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
-    let sizes = format!("{} expected, {} found", expected.len(), found.len());
-    Some(format!(
-        "{what}: {sizes}, the first difference is number {same}: expected {:?}, found {:?}",
-        expected.get(same),
-        found.get(same)
-    ))
+    let missing = expected.iter().find(|item| !found.contains(item));
+    let surplus = found.iter().find(|item| !expected.contains(item));
+    let (wanted, came) = (expected.len(), found.len());
+    Some(format!("{what}: {wanted} expected, {came} found; missing {missing:?}, not expected {surplus:?}"))
 }
 
 /// G1: what the producers were told to append stands in the log.

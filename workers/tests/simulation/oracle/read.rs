@@ -43,7 +43,7 @@ pub(crate) struct Fact {
     pub(crate) online: Option<bool>,
     pub(crate) occupants: Option<usize>,
     pub(crate) seq: Option<u64>,
-    pub(crate) boot: String,
+    pub(crate) boot: Option<String>,
     /// The count that it reports or corrects.
     pub(crate) counted: Option<i64>,
     /// Of `zone.closed` and `space.out_of_service`.
@@ -101,7 +101,7 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Fact, DeadLetterReason> {
         online: record["sensor_status_is_online"].as_bool(),
         occupants: record["curb_occupants"].as_array().map(Vec::len),
         seq: ext["seq"].as_u64(),
-        boot: ext["boot_id"].as_str().unwrap_or_default().to_owned(),
+        boot: ext["boot_id"].as_str().map(ToOwned::to_owned),
         counted: ext["occupied"].as_i64().or(record["occupied"].as_i64()),
         off: record["closed"].as_bool().or(record["out_of_service"].as_bool()).unwrap_or_default(),
         replayed: ext["quality"] == "replayed",

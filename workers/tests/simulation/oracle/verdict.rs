@@ -49,7 +49,7 @@ impl Judged {
 /// All that was ever seen of a partition.
 #[derive(Default)]
 struct Seen {
-    numbers: BTreeMap<(Uuid, Uuid, String), BTreeSet<u64>>,
+    numbers: BTreeMap<(Uuid, Uuid, Option<String>), BTreeSet<u64>>,
     /// Ids with the log time of their acceptance, in order.
     ids: Vec<(Uuid, Millis)>,
     newest: Option<Millis>,
@@ -91,15 +91,18 @@ impl Seen {
         let newest_id = self.ids.last().map_or(Millis::MIN, |(_, at)| *at);
         let (kept, forgotten): (Vec<_>, Vec<_>) = self.ids.iter().partition(|(_, at)| newest_id - at <= DAY);
         let remembered = kept.iter().any(|(id, _)| *id == fact.id);
+        let reaches_back = !forgotten.iter().any(|(_, at)| *at >= fact.published);
         if let Some(seq) = fact.seq {
             let key = (fact.zone.unwrap_or_default(), fact.device, fact.boot.clone());
             let numbers = self.numbers.entry(key).or_default();
             let below = numbers.last().is_some_and(|highest| seq + WINDOW <= *highest);
-            if below && !remembered && forgotten.iter().any(|(_, at)| *at >= fact.published) {
+            if below && !remembered && !reaches_back {
                 return Verdict::Dead(DeadLetterReason::UndecidableAge);
             }
-            let known = if below { remembered } else { !numbers.insert(seq) };
-            if known {
+            // Of a device that names no boot, a number comes again after each of its starts.
+            let unsure = below || (fact.boot.is_none() && reaches_back);
+            let seen = below || !numbers.insert(seq);
+            if seen && (remembered || !unsure) {
                 return Verdict::Duplicate;
             }
         } else if remembered {

@@ -68,7 +68,7 @@ fn sights<'a>(zone: &Zone, entries: &[Entry<'a>]) -> BTreeMap<Uuid, Vec<(Sight, 
 }
 
 fn order(fact: &Fact) -> (Millis, &str, u64) {
-    (fact.time, &fact.boot, fact.seq.unwrap_or(0))
+    (fact.time, fact.boot.as_deref().unwrap_or_default(), fact.seq.unwrap_or(0))
 }
 
 /// The newest of some records: by time, then by place in the log.

@@ -1,6 +1,7 @@
 //! A stage, and what a careless one does.
 
 use bytes::Bytes;
+use parking_crds::event::Millis;
 use parking_workers::{
     domain::{alert::AlertState, track::Tracker},
     ports::{event_log::Offset, state_store::BlockKey},
@@ -85,6 +86,10 @@ impl<S: Stage> Stage for Flawed<S> {
             blocks.push((LAST, Some([&offset.to_be_bytes()[..], bytes].concat().into())));
         }
         blocks
+    }
+
+    fn time_to_tell(&self) -> Option<Millis> {
+        self.inner.time_to_tell()
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
