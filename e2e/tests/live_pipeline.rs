@@ -151,26 +151,75 @@ fn sigterm_commits_what_was_read() {
     assert_eq!(report["stats"]["hourly"]["rows"], 55_470);
 }
 
+/// The example with the first readings alone and changes in its files.
+fn changed_example(readings: usize, changes: &[(&str, &str, &str)]) -> TempDir {
+    let example = TempDir::new().unwrap();
+    for file in ["inventory.yaml", "rules.yaml", "pipeline.yaml"] {
+        let mut text = fs::read_to_string(birmingham().join(file)).unwrap();
+        for (_, old, new) in changes.iter().filter(|(changed, ..)| *changed == file) {
+            assert!(text.contains(old), "{file} has no `{old}`");
+            text = text.replace(old, new);
+        }
+        fs::write(example.path().join(file), text).unwrap();
+    }
+    let text = fs::read_to_string(birmingham().join("readings.csv")).unwrap();
+    let few: String = text.lines().take(1 + readings).flat_map(|line| [line, "\n"]).collect();
+    fs::write(example.path().join("readings.csv"), few).unwrap();
+    example
+}
+
+/// Takes one request, answers it with 204, and tells the value of a header and the body.
+fn take_request(receiver: &TcpListener, header: &str) -> (String, Value) {
+    receiver.set_nonblocking(true).unwrap();
+    let (mut stream, _) = eventually("a request", LIMIT, || receiver.accept().ok()).unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut request = Vec::new();
+    let (head, body) = loop {
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).unwrap();
+        assert!(read > 0, "the request was cut");
+        request.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && let Ok(body) = serde_json::from_str(body)
+        {
+            break (head.to_lowercase(), body);
+        }
+    };
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+    let start = format!("{header}: ");
+    let value = head.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+    (value.to_owned(), body)
+}
+
+#[test]
+fn alerts_are_posted_to_the_webhook_of_their_route() {
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", receiver.local_addr().unwrap());
+    let route = format!(
+        "  routes:\n  - {{name: ops, webhook: {{url: \"{url}\"}}, includeReplayed: true, maxPerMinute: 6000}}\n  workers:\n"
+    );
+    let example = changed_example(
+        40_000,
+        &[
+            ("pipeline.yaml", "  workers:\n", &route),
+            ("rules.yaml", "  for: 0s", "  notify: {routes: [ops]}\n  for: 0s"),
+        ],
+    );
+    let pipeline = Pipeline::start(example.path());
+    let (key, body) = take_request(&receiver, "idempotency-key");
+    assert_eq!(body["idempotency_key"].as_str().unwrap(), key);
+    assert_eq!((&body["route"], &body["alert"]["state"]), (&"ops".into(), &"firing".into()));
+    assert!(key.starts_with(body["alert"]["alert_id"].as_str().unwrap()));
+    let alerts = pipeline.json("/v1/alerts");
+    assert!(alerts.as_array().unwrap().iter().any(|alert| alert["alertId"] == body["alert"]["alert_id"]));
+}
+
 #[test]
 fn silent_partition_is_told_that_time_passes() {
-    let example = TempDir::new().unwrap();
-    for file in ["inventory.yaml", "rules.yaml"] {
-        fs::copy(birmingham().join(file), example.path().join(file)).unwrap();
-    }
-    let few: String = fs::read_to_string(birmingham().join("readings.csv"))
-        .unwrap()
-        .lines()
-        .take(3)
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    fs::write(example.path().join("readings.csv"), few).unwrap();
-    let manifest = fs::read_to_string(birmingham().join("pipeline.yaml")).unwrap();
-    let lively = manifest
-        .replace("partitions: 4", "partitions: 1")
-        .replace("allowedLateness: 30s", "allowedLateness: 30s, idleAfter: 1s");
-    assert!(lively.contains("idleAfter") && lively.contains("partitions: 1"));
-    fs::write(example.path().join("pipeline.yaml"), lively).unwrap();
-
+    let lively = ("pipeline.yaml", "allowedLateness: 30s", "allowedLateness: 30s, idleAfter: 1s");
+    let example = changed_example(2, &[("pipeline.yaml", "partitions: 4", "partitions: 1"), lively]);
     let pipeline = Pipeline::start(example.path());
     let watermark = || pipeline.json("/status")["partitions"][0]["watermark"].as_str().map(str::to_owned);
     let first = eventually("a watermark", LIMIT, watermark).unwrap();

@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::api::core::v1::Secret;
 use parking_crds::{
     alert_rule::AlertRule,
     inventory::Inventory,
@@ -44,6 +45,8 @@ pub struct Deployment {
     pub inventory: Arc<Inventory>,
     /// The inventory as it was written.
     pub inventory_text: String,
+    /// Secrets that stand in the files; what else is referred to is not on this machine.
+    pub secrets: Vec<Secret>,
     /// What is replayed into it: format and file.
     pub replay: Option<(String, PathBuf)>,
 }
@@ -220,11 +223,20 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
                 jobs,
                 inventory,
                 inventory_text,
+                secrets: secrets(placed),
                 replay,
             })
         }
         _ => Err(DeploymentError::Problems(problems)),
     }
+}
+
+fn secrets(placed: &[Placed]) -> Vec<Secret> {
+    let secret = |one: &Placed| match &one.document.manifest {
+        Manifest::Secret(secret) => Some(secret.as_ref().clone()),
+        _ => None,
+    };
+    placed.iter().filter_map(secret).collect()
 }
 
 /// Rules and jobs that have the name of another; an API server would let the later one win.

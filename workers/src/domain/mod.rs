@@ -6,6 +6,7 @@ pub mod alert;
 pub mod calendar;
 pub mod generator;
 pub mod id_memory;
+pub mod notify;
 pub mod observation;
 pub mod partitioner;
 pub mod record;

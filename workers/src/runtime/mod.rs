@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod archive;
+pub mod notify;
 pub mod occupancy;
 pub mod outputs;
 pub mod stage;

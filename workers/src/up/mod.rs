@@ -5,6 +5,7 @@
 //! published; told to end, it commits what it has read first.
 
 mod kept;
+mod outlets;
 mod report;
 mod roles;
 mod schedule;
@@ -20,7 +21,7 @@ pub use report::{EventTotals, Report, RuleReport};
 pub use service::ADDRESS_FILE;
 pub use tables::{JobReport, TableReport};
 
-use self::{roles::Roles, service::Service};
+use self::{outlets::Deliveries, roles::Roles, service::Service};
 use crate::{
     adapters::{
         embedded::{self, DataFolder, OpenError, SystemClock},
@@ -162,6 +163,7 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
         Arc::new(StatusBoard::new(&pipeline.name, 2 * pipeline.partitions as usize, Arc::clone(&clock)));
     let service = Service::start(listener, &pipeline, &board)?;
     let mut roles = Roles::start(&pipeline, &lake, &board);
+    let deliveries = Deliveries::start(&pipeline).await?;
     let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
 
     let imported = tokio::select! {
@@ -181,6 +183,7 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     // An interrupted run leaves what the undisturbed one would leave: the input alone cuts files.
     let interrupted = options.until_idle && imported.is_none();
     roles.drain(if interrupted { Flush::AtLimits } else { Flush::Now }).await?;
+    deliveries.stop().await;
     service.stop().await?;
     if interrupted {
         return Err(UpError::Interrupted);

@@ -1,0 +1,173 @@
+use async_trait::async_trait;
+use parking_crds::{
+    alert_rule::AlertRule,
+    manifest::{self, Manifest},
+    pipeline::Route,
+};
+
+use super::*;
+use crate::{
+    adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryStateStore},
+    ports::event_log::{Append, EventLog, Records},
+};
+
+fn rule() -> AlertRule {
+    let text = "apiVersion: parking.tinyx.io/v1alpha1\nkind: AlertRule\nmetadata: {name: full}\nspec:\n  \
+                pipelineRef: {name: city}\n  severity: critical\n  scope: {}\n  instanceKey: [curb_zone_id]\n  \
+                condition: {threshold: {metric: occupancy_now, op: \">=\", value: \"0.9\", recover: \"0.8\"}}\n  \
+                notify: {routes: [ops]}\n";
+    let documents = manifest::parse(text).unwrap();
+    let Manifest::Rule(rule) = &documents[0].manifest else { panic!("a rule") };
+    rule.as_ref().clone()
+}
+
+fn alert(number: u128) -> String {
+    let id = Uuid::from_u128(number);
+    format!(
+        r#"{{"record_type":"alert","alert_id":"{id}","fingerprint":"f","rule":"parking/full","rule_hash":"h","state":"firing","reason":null,"severity":"critical","labels":{{}},"annotations":{{}},"value":"1","active_at":1,"starts_at":1,"fired_at":1,"ends_at":null,"cause_event_ids":[],"generation":1,"replayed":false,"origin":{{"partition":0,"offset":0,"ordinal":0}}}}"#
+    )
+}
+
+/// A receiver that answers with these errors first.
+struct Moody {
+    errors: std::sync::Mutex<Vec<ErrorKind>>,
+    inner: MemoryNotifier,
+}
+
+#[async_trait]
+impl Notifier for Moody {
+    async fn notify(&self, notification: &Notification) -> PortResult<()> {
+        let error = self.errors.lock().unwrap().pop();
+        match error {
+            Some(kind) => Err(PortError::new(kind, "telling")),
+            None => self.inner.notify(notification).await,
+        }
+    }
+}
+
+struct World {
+    log: Arc<MemoryEventLog>,
+    store: MemoryStateStore,
+    clock: MemoryClock,
+    told: MemoryNotifier,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            log: Arc::new(MemoryEventLog::new(Uuid::nil(), 1)),
+            store: MemoryStateStore::default(),
+            clock: MemoryClock::new(0),
+            told: MemoryNotifier::default(),
+        }
+    }
+
+    async fn delivery(&self, errors: Vec<ErrorKind>) -> Delivery {
+        let ports = StagePorts {
+            log: self.log.clone(),
+            store: Arc::new(self.store.clone()),
+            clock: Arc::new(self.clock.clone()),
+        };
+        let route: Route = serde_json::from_str(r#"{"name":"ops","console":{}}"#).unwrap();
+        let notifier = Moody { errors: std::sync::Mutex::new(errors), inner: self.told.clone() };
+        let positions = Positions::claim(ports.clone(), &["ops".to_owned()], Uuid::new_v4()).await.unwrap();
+        Delivery {
+            ports,
+            routing: Arc::new(Routing::new(&[route], &[rule()])),
+            positions: Arc::new(positions),
+            outlet: Arc::new(Outlet::new("ops", Arc::new(notifier), 60)),
+            partition: 0,
+        }
+    }
+
+    async fn publish(&self, alerts: &[String]) {
+        let at = StreamPartition { stream: Stream::Alerts, partition: 0 };
+        let parts = vec![(at, alerts.iter().collect::<Records>())];
+        self.log.append(Append { parts, mark: None }).await.unwrap();
+    }
+
+    /// Rounds until nothing is left; time passes whenever the delivery waits.
+    async fn deliver(&self, delivery: &Delivery) -> PortResult<()> {
+        let rounds = async {
+            while delivery.round().await? {}
+            Ok(())
+        };
+        tokio::pin!(rounds);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut rounds => return ended,
+                () = tokio::task::yield_now() => self.clock.advance(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.told.delivered().into_iter().map(|one| one.idempotency_key).collect()
+    }
+}
+
+fn key(number: u128) -> String {
+    format!("{}/firing/ops/1", Uuid::from_u128(number))
+}
+
+#[tokio::test]
+async fn alert_is_told_once_and_a_restart_goes_on_behind_it() {
+    let world = World::new();
+    let first = world.delivery(vec![]).await;
+    world.publish(&[alert(1), r#"{"record_type":"watermark"}"#.to_owned()]).await;
+    world.deliver(&first).await.unwrap();
+    world.publish(&[alert(2)]).await;
+    let second = world.delivery(vec![]).await;
+    world.deliver(&second).await.unwrap();
+    assert_eq!(world.keys(), [key(1), key(2)]);
+}
+
+#[tokio::test]
+async fn route_that_is_new_begins_at_the_present() {
+    let world = World::new();
+    world.publish(&[alert(1)]).await;
+    let delivery = world.delivery(vec![]).await;
+    world.publish(&[alert(2)]).await;
+    world.deliver(&delivery).await.unwrap();
+    assert_eq!(world.keys(), [key(2)]);
+}
+
+#[tokio::test]
+async fn failure_that_passes_is_tried_again() {
+    let world = World::new();
+    let delivery = world.delivery(vec![ErrorKind::Transient, ErrorKind::Ambiguous]).await;
+    world.publish(&[alert(1)]).await;
+    world.deliver(&delivery).await.unwrap();
+    assert_eq!((world.keys(), delivery.outlet.totals()), (vec![key(1)], (1, 0)));
+}
+
+#[tokio::test]
+async fn notification_that_is_refused_for_good_is_counted_and_passed_over() {
+    let world = World::new();
+    let delivery = world.delivery(vec![ErrorKind::Invalid]).await;
+    world.publish(&[alert(1), alert(2)]).await;
+    world.deliver(&delivery).await.unwrap();
+    assert_eq!((world.keys(), delivery.outlet.totals()), (vec![key(2)], (1, 1)));
+}
+
+#[tokio::test]
+async fn more_than_a_route_takes_a_minute_wait_and_none_is_dropped() {
+    let world = World::new();
+    let delivery = world.delivery(vec![]).await;
+    world.publish(&(0..120).map(alert).collect::<Vec<_>>()).await;
+    let clock = &delivery.ports.clock;
+    let before = clock.monotonic();
+    world.deliver(&delivery).await.unwrap();
+    assert_eq!(world.keys().len(), 120);
+    assert!(clock.monotonic() - before >= 119_000, "60 a minute");
+}
+
+#[tokio::test]
+async fn former_owner_stops() {
+    let world = World::new();
+    let former = world.delivery(vec![]).await;
+    let _owner = world.delivery(vec![]).await;
+    world.publish(&[alert(1)]).await;
+    assert_eq!(world.deliver(&former).await.unwrap_err().kind, ErrorKind::Closed);
+}
