@@ -9,7 +9,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_e2e::{
@@ -23,6 +23,8 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Rows of the table `events` when all is done.
 const ALL_ROWS: u64 = 35_489;
+/// Kills planned for one data folder.
+const KILLS_OF_A_FOLDER: u64 = 20;
 /// Parts of the data folder whose next write a kill may follow.
 const PARTS: [&str; 5] = ["database", "objects", "lake/events", "lake/events/_delta_log", "lake/alerts"];
 /// What a first start makes, in about this order.
@@ -33,7 +35,7 @@ const ENDINGS: [&str; 2] = ["lake/stats_hourly", "lake/stats_hourly/_delta_log"]
 
 /// All that a pipeline has to show for its input.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Outcome {
+struct Outcome {
     report: Value,
     tables: BTreeMap<String, TableContent>,
     alerts: Value,
@@ -41,14 +43,14 @@ pub(crate) struct Outcome {
 }
 
 /// Small commits, so that many of them can be interrupted.
-pub(crate) fn pipeline() -> Pipeline {
+fn pipeline() -> Pipeline {
     let pipeline = Pipeline::of_example("birmingham").unwrap();
     pipeline.replace("pipeline.yaml", "rows: 1000000", "rows: 200").unwrap();
     pipeline
 }
 
 /// Runs to the end and gathers everything.
-pub(crate) fn outcome(pipeline: &Pipeline) -> Outcome {
+fn outcome(pipeline: &Pipeline) -> Outcome {
     let json = |command: io::Result<Command>| -> Value {
         let finished = run(&mut command.unwrap(), LIMIT).unwrap();
         assert!(finished.status.success(), "{}", finished.stderr);
@@ -61,44 +63,69 @@ pub(crate) fn outcome(pipeline: &Pipeline) -> Outcome {
     Outcome { report, tables, alerts, statistics }
 }
 
-/// Kills a new data folder's process so many times, the first time while it starts, the last time while
-/// it computes statistics; answers how many kills fell between the first and the last commit to the
-/// table `events`, which is the first and the last of its table and the one with the most commits.
-pub(crate) fn kill(pipeline: &Pipeline, seed: u64, kills: u64) -> u64 {
+/// Kills so often in all, on as many data folders as it takes, and compares each with a run that nobody
+/// disturbed. At least three quarters of the kills fall between the first and the last commit to the
+/// table `events`, which begins with its lake and is the last to end.
+pub(crate) fn kill_and_compare(kills: u64, first_seed: u64) {
+    let expected = outcome(&pipeline());
+    let (mut done, mut between) = (0, 0);
+    for seed in first_seed.. {
+        let killed = pipeline();
+        let planned = KILLS_OF_A_FOLDER.min(kills - done);
+        let lives = kill(&killed, seed, planned);
+        assert_eq!(outcome(&killed), expected, "seed {seed}");
+        done += lives.len() as u64;
+        between += lives.iter().filter(|rows| (1..ALL_ROWS).contains(*rows)).count() as u64;
+        println!("seed {seed}: {} kills, in all {done}, {between} of them between two commits", lives.len());
+        if done == kills {
+            break;
+        }
+        assert!(!lives.is_empty(), "seed {seed}: nothing could be killed");
+    }
+    assert!(between * 4 >= kills * 3, "only {between} of {kills} kills fell between two commits");
+}
+
+/// Kills a new data folder's process again and again: while it starts, between its commits, while it
+/// computes statistics. Answers with the rows of the table `events` after each kill: fewer than planned
+/// where one life came to its end before its moment.
+fn kill(pipeline: &Pipeline, seed: u64, planned: u64) -> Vec<u64> {
     let data = pipeline.data();
     let mut chance = Chance(seed);
-    let mut between = 0;
-    for kill in 0..kills {
+    let mut lives = Vec::new();
+    for number in 0..planned {
         let mut life = Running::start(&mut paced(pipeline)).unwrap();
-        if kill == 0 {
+        if number == 0 {
             let beginning = data.join(chance.pick(&BEGINNINGS));
             await_or_end(&mut life, || beginning.exists());
-        } else if kill == kills - 1 {
+        } else if number == KILLS_OF_A_FOLDER - 1 {
             let ending = data.join(chance.pick(&ENDINGS));
             await_or_end(&mut life, || ending.exists());
         } else {
-            let wanted = ALL_ROWS * (kill - 1) / (kills - 2) + 1;
+            let wanted = ALL_ROWS * (number - 1) / KILLS_OF_A_FOLDER + 1;
             await_or_end(&mut life, || committed_rows(&data) >= wanted);
             let part = data.join(chance.pick(&PARTS));
             let before = footprint(&part);
             await_or_end(&mut life, || footprint(&part) != before);
         }
-        assert!(life.is_running().unwrap(), "kill {kill}: it ended by itself");
+        if !life.is_running().unwrap() {
+            let ended = life.finish(LIMIT).unwrap();
+            assert!(ended.status.success(), "{}", ended.stderr);
+            break;
+        }
         life.kill().unwrap();
-        between += u64::from((1..ALL_ROWS).contains(&committed_rows(&data)));
+        lives.push(committed_rows(&data));
     }
-    between
+    lives
 }
 
 fn paced(pipeline: &Pipeline) -> Command {
     let mut up = pipeline.up().unwrap();
-    up.args(["--commit-records", "100", "--replay-batch", "50", "--replay-pause", "5ms"]);
+    up.args(["--commit-records", "100", "--replay-batch", "50", "--replay-pause", "8ms"]);
     up
 }
 
 fn await_or_end(life: &mut Running, seen: impl Fn() -> bool) {
     eventually("its moment", LIMIT, || (seen() || !life.is_running().unwrap()).then_some(())).unwrap();
-    assert!(life.is_running().unwrap(), "it ended: {}", life.stderr().unwrap());
 }
 
 /// Rows in the table `events`, by the commits in its log.
@@ -119,8 +146,8 @@ fn rows_of_commit(commit: &Path) -> u64 {
     actions.filter_map(rows).sum()
 }
 
-/// Names and sizes of all files below a folder.
-fn footprint(folder: &Path) -> BTreeMap<PathBuf, u64> {
+/// Names, sizes and times of change of all files below a folder.
+fn footprint(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -128,7 +155,7 @@ fn footprint(folder: &Path) -> BTreeMap<PathBuf, u64> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(known) if known.is_dir() => folders.push(entry.path()),
-                Ok(known) => drop(found.insert(entry.path(), known.len())),
+                Ok(known) => drop(found.insert(entry.path(), (known.len(), known.modified().ok()))),
                 Err(_) => {}
             }
         }
