@@ -144,9 +144,9 @@ fn read(path: &Path) -> Result<Result<String, String>, DeploymentError> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     Ok(std::str::from_utf8(text).map(ToOwned::to_owned).map_err(|error| {
         let before = text.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let byte = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
-        format!("line {line}, byte {byte}: not UTF-8")
+        let lines = (1..).zip(before.split(|byte| *byte == b'\n'));
+        let (line, begun) = lines.last().unwrap_or((1, before));
+        format!("line {line}, byte {}: not UTF-8", begun.len() + 1)
     }))
 }
 

@@ -5,6 +5,7 @@
 mod data_folder;
 mod dead_letters;
 mod full_disk;
+mod jobs;
 mod long_line;
 mod manifests;
 mod odd_but_fine;

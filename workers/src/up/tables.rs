@@ -118,21 +118,27 @@ pub(super) async fn drive(
     Ok(())
 }
 
-/// Runs every job over the windows that are complete.
+/// Runs every job over the windows that are complete. A job that fails is told when all others are done.
 pub(super) async fn compute(
     lake: &DeltaLake,
     jobs: &[StatsJob],
 ) -> Result<BTreeMap<String, JobReport>, UpError> {
-    let mut reports = BTreeMap::new();
+    let (mut reports, mut failure) = (BTreeMap::new(), None);
     for job in jobs.iter().filter(|job| !job.spec.suspend()) {
         let name = job.metadata.name.clone().unwrap_or_default();
-        let report = statistics::run(lake, &name, &job.spec).await?;
+        let report = match statistics::run(lake, &name, &job.spec).await {
+            Ok(report) => report,
+            Err(error) => {
+                failure.get_or_insert(error);
+                continue;
+            }
+        };
         if report.outcome == Outcome::LakeBehind {
             tracing::info!(job = name, "no window is complete yet");
         }
         reports.insert(name, JobReport { windows: report.windows, rows: report.rows });
     }
-    Ok(reports)
+    failure.map_or(Ok(reports), |failure| Err(failure.into()))
 }
 
 /// What the tables hold.

@@ -10,6 +10,8 @@ mod query;
 mod result;
 mod session;
 
+use std::error::Error;
+
 use parking_crds::{
     event::Millis,
     stats_job::{Statistic, StatsJobSpec},
@@ -60,14 +62,14 @@ pub enum StatsError {
         source: UnsupportedJob,
     },
     /// A query of the user failed.
-    #[error("job {job}, query {query}: {source}")]
+    #[error("job {job}, query {query}: {reason}")]
     Query {
         /// The job.
         job: String,
         /// Name of the query.
         query: String,
         /// The engine's reason.
-        source: datafusion::error::DataFusionError,
+        reason: String,
     },
     /// The lake failed.
     #[error(transparent)]
@@ -117,10 +119,10 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     for wanted in &spec.queries {
         let (name, sql) = (wanted.name.as_str(), &wanted.sql);
         let answered = session.answer(sql, range).await;
-        let batches = answered.map_err(|source| StatsError::Query {
+        let batches = answered.map_err(|error| StatsError::Query {
             job: job.to_owned(),
             query: name.to_owned(),
-            source,
+            reason: innermost(&error),
         })?;
         written += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
         result::replace_query(&result_folder(lake, &format!("{job}_{name}")), batches).await?;
@@ -128,6 +130,15 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     let run = Run { key, windows: windows.len() as u64, rows: written };
     table.replace(&rows, &run, &session.versions()).await?;
     Ok(Report { outcome: Outcome::Succeeded, windows: run.windows, rows: run.rows })
+}
+
+/// The cause of all others: the engine's own layers say nothing to people.
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// The tables whose watermarks bound the run.
