@@ -143,7 +143,7 @@ mod behind_retries {
     }
 
     fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
-        let log = MemoryEventLog::new(Uuid::new_v4(), 2);
+        let log = MemoryEventLog::new(Uuid::from_u128(7), 2);
         async move || Arc::new(retrying(log.clone())) as Arc<dyn EventLog>
     }
 

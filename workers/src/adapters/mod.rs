@@ -5,8 +5,10 @@
 
 pub mod console_notifier;
 pub mod decorate;
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod embedded;
 #[cfg(feature = "lake")]
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;
 pub mod memory;
 pub mod webhook_notifier;

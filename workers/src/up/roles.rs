@@ -111,6 +111,7 @@ fn load_rules(pipeline: &Pipeline<'_>, board: &StatusBoard) -> Arc<RuleSet> {
     Arc::new(rules)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the composition root is where owners get their names")]
 fn start_stages(
     pipeline: &Pipeline<'_>,
     rules: &Arc<RuleSet>,
@@ -132,6 +133,7 @@ fn start_stages(
     stages
 }
 
+#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
 fn spawn<S: Stage + 'static>(
     stages: &mut JoinSet<Result<(), StageError>>,
     runner: StageRunner<S>,

@@ -51,6 +51,7 @@ struct Served {
 
 impl Service {
     /// Serves until [`Self::stop`].
+    #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
     pub(super) fn start(
         listener: Option<TcpListener>,
         pipeline: &Pipeline<'_>,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_workers::ports::event_log::Stream;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{faults::FaultKind, oracle, planted::Plant, schedule::Schedule, trace::Trace, world::World};
 
@@ -74,17 +74,23 @@ pub(crate) fn run(seed: u64, plant: Plant, trace: &Trace) -> Outcome {
     }
 }
 
+/// The words that tell kinds of outputs apart.
+#[derive(Default, Deserialize)]
+struct Words<'a> {
+    record_type: Option<&'a str>,
+    reason: Option<&'a str>,
+    rule: Option<&'a str>,
+    state: Option<&'a str>,
+}
+
 /// Counts dead letters by reason, alerts by rule and state, sessions by what is told of them.
 fn outputs(world: &World) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for (stream, fields) in [
-        (Stream::DeadLetters, &["record_type", "reason"][..]),
-        (Stream::Alerts, &["record_type", "rule", "state"]),
-        (Stream::Sessions, &["record_type"]),
-    ] {
+    for stream in [Stream::DeadLetters, Stream::Alerts, Stream::Sessions] {
         for bytes in (0..world.script.partitions).flat_map(|partition| world.records(stream, partition)) {
-            let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let words: Vec<_> = fields.iter().filter_map(|field| json[field].as_str()).collect();
+            let Words { record_type, reason, rule, state } =
+                serde_json::from_slice(&bytes).unwrap_or_default();
+            let words: Vec<_> = [record_type, reason, rule, state].into_iter().flatten().collect();
             *counts.entry(words.join(" ")).or_default() += 1;
         }
     }

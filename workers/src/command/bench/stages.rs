@@ -38,6 +38,7 @@ pub(super) struct Runners {
 }
 
 impl Runners {
+    #[expect(clippy::disallowed_methods, reason = "owners of the bench get their names here")]
     pub(super) fn new(scenario: &Scenario, folder: &DataFolder) -> Self {
         let ports = StagePorts {
             log: Arc::new(folder.event_log()),
