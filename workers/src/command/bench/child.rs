@@ -49,10 +49,10 @@ impl Child {
             std::io::Read::read_to_end(out, &mut printed)?;
         }
         let status = self.process.wait()?;
-        match status.success() {
-            true => Ok(printed),
-            false => Err(BenchError::Child { what: self.what.clone(), status }),
+        if !status.success() {
+            return Err(BenchError::Child { what: self.what.clone(), status });
         }
+        Ok(printed)
     }
 
     /// Waits for its end; the figures that it printed.

@@ -121,11 +121,17 @@ struct Visit {
 #[derive(Default)]
 struct Space {
     seen: Seen,
-    out_of_service: bool,
+    out_of_service: Option<(i64, bool)>,
     newest: Option<(i64, u32, u64)>,
     visit: Option<Visit>,
     last_visit: Option<Visit>,
     end_without_start: Option<i64>,
+}
+
+impl Space {
+    fn is_out(&self) -> bool {
+        self.out_of_service.is_some_and(|(_, out)| out)
+    }
 }
 
 /// What dwell rules know of a stay: by rule when its alert is due, and the alert.
@@ -202,8 +208,10 @@ impl<'a> Zone<'a> {
                 }
             }
             Told::OutOfService(out) => {
-                if let Some(space) = fact.space.and_then(|space| self.spaces.get_mut(space as usize)) {
-                    space.out_of_service = out;
+                if let Some(space) = fact.space.and_then(|space| self.spaces.get_mut(space as usize))
+                    && space.out_of_service.is_none_or(|(since, _)| since <= fact.time)
+                {
+                    space.out_of_service = Some((fact.time, out));
                 }
             }
             Told::Restored => {}
@@ -223,10 +231,10 @@ impl<'a> Zone<'a> {
         let Some(mut space) = self.spaces.get_mut(number as usize).map(std::mem::take) else { return };
         let order = (fact.time, fact.boot, fact.seq.unwrap_or(0));
         let name = |boot| self.boots.name(boot);
-        let older = space
+        let is_old = space
             .newest
             .is_some_and(|(time, boot, seq)| (order.0, name(order.1), order.2) < (time, name(boot), seq));
-        if older {
+        if is_old {
             self.mend(&mut space, fact, mark);
         } else {
             space.newest = Some(order);
@@ -308,6 +316,7 @@ impl<'a> Zone<'a> {
                     && after_last
                 {
                     let session = self.session_of(fact);
+                    self.sessions += 1;
                     space.end_without_start = None;
                     space.last_visit = Some(Visit {
                         session,
@@ -423,7 +432,7 @@ impl<'a> Zone<'a> {
         if self.closed.is_some_and(|(_, closed)| closed) {
             return View::default();
         }
-        let in_service = || self.spaces.iter().filter(|space| !space.out_of_service);
+        let in_service = || self.spaces.iter().filter(|space| !space.is_out());
         let count = |seen| count(in_service().filter(|space| space.seen == seen));
         View {
             occupied: count(Seen::Vehicle),
@@ -455,5 +464,5 @@ fn count<'a>(spaces: impl Iterator<Item = &'a Space>) -> i64 {
 }
 
 fn count_out(spaces: &[Space]) -> i64 {
-    count(spaces.iter().filter(|space| space.out_of_service))
+    count(spaces.iter().filter(|space| space.is_out()))
 }
