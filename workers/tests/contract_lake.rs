@@ -1,5 +1,6 @@
 //! The Delta tables keep every guarantee of the lake.
 #![cfg(feature = "lake")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ fn query_that_cannot_be_run() {
     let good = fs::read_to_string(pipeline.file("stats.yaml")).unwrap();
     let bad = good
         .replace("name: hourly", "name: busy")
-        .replace("statistics: [occupancy]", "queries: [{name: most, sql: SELEC 1}]");
+        .replace("statistics: [occupancy]", "queries: [{name: most, sql: NO QUERY}]");
     fs::write(pipeline.file("first.yaml"), bad).unwrap();
     let said = complaint(&mut pipeline.up().unwrap());
     assert!(said.starts_with("job busy, query most: "), "{said}");

@@ -20,8 +20,8 @@ fn malformed_yaml() {
 
 #[test]
 fn unknown_field() {
-    let said = changed("stats.yaml", "granularity: 1h", "granularty: 1h");
-    assert_eq!(said, "stats.yaml: line 9 (document 1), spec.granularty: is not a known field");
+    let said = changed("stats.yaml", "granularity: 1h", "grain: 1h");
+    assert_eq!(said, "stats.yaml: line 9 (document 1), spec.grain: is not a known field");
 }
 
 #[test]
