@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::process::run;
 
 const SCRIPT: &str = include_str!("readers.py");
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What the readers find in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,7 @@ fn bad_records_keep_their_bytes_position_and_reason() {
     let letters = query(&pipeline.data().join("lake"), sql).unwrap();
     assert_eq!(letters.len(), 5);
     let found = |what: &[u8]| {
-        let hex: String = what.iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex = what.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
         letters.iter().find(|letter| letter["bytes"].as_str().unwrap().contains(&hex)).unwrap()
     };
     assert_eq!(found(cut.as_bytes())["reason"], "malformed");

@@ -19,7 +19,7 @@ use parking_e2e::{
 };
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The example `birmingham` with its first readings only.
 fn small() -> Pipeline {

@@ -19,7 +19,7 @@ use parking_e2e::{
 };
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 fn up(pipeline: &Pipeline) -> Value {
     let finished = run(&mut pipeline.up().unwrap(), LIMIT).unwrap();

@@ -20,7 +20,7 @@ use parking_e2e::{
 };
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// Rows of the table `events` when all is done.
 const ALL_ROWS: u64 = 35_489;
 /// Kills planned for one data folder.

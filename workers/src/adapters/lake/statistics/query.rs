@@ -160,13 +160,13 @@ fn zone_table(zones: &[ZoneFacts]) -> Result<Arc<MemTable>, StatsError> {
 /// One row for each cell that a bucket touches, with the part of the bucket inside it.
 fn bucket_table(buckets: &[Bucket], cell: Millis) -> Result<Arc<MemTable>, StatsError> {
     let mut rows: [Vec<i64>; 4] = Default::default();
-    let [cells, starts, sinces, untils] = &mut rows;
+    let [cells, starts, sinces, ends] = &mut rows;
     for bucket in buckets {
         for number in bucket.start.div_euclid(cell)..=(bucket.end - 1).div_euclid(cell) {
             cells.push(number);
             starts.push(bucket.start);
             sinces.push(bucket.start.max(number * cell));
-            untils.push(bucket.end.min((number + 1) * cell));
+            ends.push(bucket.end.min((number + 1) * cell));
         }
     }
     let names = ["cell", "start", "since", "until"];
