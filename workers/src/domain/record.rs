@@ -65,6 +65,22 @@ pub struct Record<'a> {
     pub quality: Quality,
 }
 
+/// A record of the log, read once for all who look at it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading<'a> {
+    /// As it stands in the log.
+    pub bytes: &'a [u8],
+    /// What it says.
+    pub record: Result<Record<'a>, Refusal>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads bytes of the log.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, record: Record::parse(bytes) }
+    }
+}
+
 /// Why bytes are no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

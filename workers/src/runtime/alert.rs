@@ -14,7 +14,7 @@ use crate::{
     domain::{
         alert::{AlertRecord, AlertState, AlertStatus, RuleSet, Settings},
         observation::{Observed, Subject, ZoneFact},
-        record::{Body, Record},
+        record::{Body, Reading, Record},
         track::Tracker,
         verdict::{EventLimits, Judge, Verdict, encode},
     },
@@ -117,10 +117,14 @@ impl Stage for Alert {
     const ROLE: &'static str = "alert";
 
     fn step(&mut self, offset: Offset, bytes: &[u8], outputs: &mut Outputs) {
-        let Ok(record) = Record::parse(bytes) else { return };
-        match self.judge.decide(&record) {
-            Verdict::Accepted { late } => self.observe(offset, &record, late, outputs),
-            Verdict::Control if record.body == Body::Tick => self.observe(offset, &record, false, outputs),
+        self.step_read(offset, &Reading::of(bytes), outputs);
+    }
+
+    fn step_read(&mut self, offset: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
+        let Ok(record) = &reading.record else { return };
+        match self.judge.decide(record) {
+            Verdict::Accepted { late } => self.observe(offset, record, late, outputs),
+            Verdict::Control if record.body == Body::Tick => self.observe(offset, record, false, outputs),
             Verdict::Control | Verdict::Duplicate | Verdict::Dead(_) => {}
         }
         let end = (record.body == Body::InputEnded).then_some(record.time);

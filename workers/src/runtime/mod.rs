@@ -5,5 +5,6 @@ pub mod archive;
 pub mod notify;
 pub mod occupancy;
 pub mod outputs;
+pub mod pair;
 pub mod stage;
 mod tick;

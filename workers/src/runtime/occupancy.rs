@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
-        record::{Body, Record},
+        record::{Body, Reading, Record},
         track::Tracker,
         verdict::{EventLimits, Judge, Verdict, encode},
     },
@@ -144,13 +144,18 @@ impl Occupancy {
 impl Stage for Occupancy {
     const ROLE: &'static str = "occupancy";
 
-    fn step(&mut self, _: Offset, bytes: &[u8], outputs: &mut Outputs) {
-        let record = match Record::parse(bytes) {
+    fn step(&mut self, offset: Offset, bytes: &[u8], outputs: &mut Outputs) {
+        self.step_read(offset, &Reading::of(bytes), outputs);
+    }
+
+    fn step_read(&mut self, _: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
+        let bytes = reading.bytes;
+        let record = match &reading.record {
             Ok(record) => record,
             Err(refusal) => return self.bury(bytes, refusal.reason, &refusal.detail, outputs),
         };
-        match self.judge.decide(&record) {
-            Verdict::Accepted { late } => self.accept(&record, late, outputs),
+        match self.judge.decide(record) {
+            Verdict::Accepted { late } => self.accept(record, late, outputs),
             Verdict::Duplicate => {
                 self.totals.read += 1;
                 self.totals.duplicates += 1;

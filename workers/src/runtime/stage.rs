@@ -10,11 +10,14 @@ use parking_crds::{duration::Duration, event::Millis};
 use uuid::Uuid;
 
 use super::{outputs::Outputs, tick};
-use crate::ports::{
-    PortError,
-    clock::Clock,
-    event_log::{Append, EventLog, Offset, Partition, Records, Stream, StreamPartition},
-    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+use crate::{
+    domain::record::Reading,
+    ports::{
+        PortError,
+        clock::Clock,
+        event_log::{Append, EventLog, Fetched, Offset, Partition, Records, Stream, StreamPartition},
+        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+    },
 };
 
 /// Why stored blocks could not be taken back.
@@ -27,6 +30,11 @@ pub trait Stage: Send + Sync {
 
     /// Applies one record.
     fn step(&mut self, offset: Offset, record: &[u8], outputs: &mut Outputs);
+
+    /// Applies one record that was read already, for others too.
+    fn step_read(&mut self, offset: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
+        self.step(offset, reading.bytes, outputs);
+    }
 
     /// Blocks that changed since the last call.
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)>;
@@ -55,7 +63,7 @@ pub struct CommitLimits {
 
 impl Default for CommitLimits {
     fn default() -> Self {
-        Self { records: 200_000, outputs: 10_000, age: Duration::from_secs(1), fetch_bytes: 1 << 20 }
+        Self { records: 200_000, outputs: 50_000, age: Duration::from_secs(1), fetch_bytes: 1 << 20 }
     }
 }
 
@@ -127,12 +135,14 @@ pub struct StageRunner<S> {
     owned: Option<Owned<S>>,
 }
 
-struct Owned<S> {
+/// A stage in memory, and where it stands.
+pub(super) struct Owned<S> {
     stage: S,
     token: Token,
     log_id: Uuid,
     base: Offset,
-    next: Offset,
+    /// First offset not yet stepped.
+    pub(super) next: Offset,
     next_seq: u64,
     outputs: Outputs,
     since: Option<Millis>,
@@ -168,25 +178,14 @@ impl<S: Stage> StageRunner<S> {
 
     /// One turn of the loop.
     pub async fn turn(&mut self) -> Result<Turn, StageError> {
-        let mut owned = match self.owned.take() {
-            Some(owned) => owned,
-            None => match self.claim().await? {
-                Some(owned) => owned,
-                None => return Ok(Turn::Fenced),
-            },
-        };
-        let fetched = self.ports.log.read(self.source(), owned.next, self.limits.fetch_bytes).await?;
+        let Some(mut owned) = self.take().await? else { return Ok(Turn::Fenced) };
+        let fetched = self.fetch(owned.next).await?;
         let at_end = fetched.records.is_empty();
-        if !at_end {
-            owned.since.get_or_insert_with(|| self.ports.clock.monotonic());
-        }
         for (offset, record) in fetched.iter() {
             owned.outputs.begin(offset);
             owned.stage.step(offset, record, &mut owned.outputs);
-            owned.next = offset + 1;
-            if owned.next - owned.base >= self.limits.records
-                && self.commit(&mut owned).await? == Outcome::Fenced
-            {
+            self.passed(offset, &mut owned);
+            if self.is_full(&owned) && self.commit(&mut owned).await? == Outcome::Fenced {
                 return Ok(Turn::Fenced);
             }
         }
@@ -195,6 +194,48 @@ impl<S: Stage> StageRunner<S> {
         }
         self.owned = Some(owned);
         Ok(if at_end { Turn::Idle } else { Turn::Advanced })
+    }
+
+    /// Takes the stage out of the runner, claimed if need be; `None` where another has it. Until it is put
+    /// back, an error drops it.
+    pub(super) async fn take(&mut self) -> Result<Option<Owned<S>>, StageError> {
+        match self.owned.take() {
+            Some(owned) => Ok(Some(owned)),
+            None => self.claim().await,
+        }
+    }
+
+    /// Puts the stage back.
+    pub(super) fn put(&mut self, owned: Owned<S>) {
+        self.owned = Some(owned);
+    }
+
+    /// Records from an offset on.
+    pub(super) async fn fetch(&self, from: Offset) -> Result<Fetched, StageError> {
+        Ok(self.ports.log.read(self.source(), from, self.limits.fetch_bytes).await?)
+    }
+
+    /// Steps a record that was read for several stages, unless this one knows it already. Answers whether
+    /// a commit must not wait.
+    pub(super) fn step_read(&self, offset: Offset, reading: &Reading<'_>, owned: &mut Owned<S>) -> bool {
+        if offset < owned.next {
+            return false;
+        }
+        owned.outputs.begin(offset);
+        owned.stage.step_read(offset, reading, &mut owned.outputs);
+        self.passed(offset, owned);
+        self.is_full(owned)
+    }
+
+    fn passed(&self, offset: Offset, owned: &mut Owned<S>) {
+        owned.next = offset + 1;
+        if owned.since.is_none() {
+            owned.since = Some(self.ports.clock.monotonic());
+        }
+    }
+
+    fn is_full(&self, owned: &Owned<S>) -> bool {
+        owned.next - owned.base >= self.limits.records
     }
 
     /// Completes when there is something to step.
@@ -218,7 +259,8 @@ impl<S: Stage> StageRunner<S> {
         Ok(())
     }
 
-    fn is_due(&self, owned: &Owned<S>) -> bool {
+    /// Whether the time or the outputs ask for a commit.
+    pub(super) fn is_due(&self, owned: &Owned<S>) -> bool {
         owned.outputs.len() >= self.limits.outputs
             || owned
                 .since
@@ -272,7 +314,8 @@ impl<S: Stage> StageRunner<S> {
         })
     }
 
-    async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
+    /// Stores what was stepped since the last commit, and publishes it.
+    pub(super) async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         owned.since = None;
         if owned.next == owned.base {
             return Ok(Outcome::Stored);

@@ -18,7 +18,8 @@ use crate::{
         alert::Alert,
         archive::Flush,
         occupancy::Occupancy,
-        stage::{Stage, StageError, StageRunner, Turn},
+        pair::PairRunner,
+        stage::{StageError, StageRunner, Turn},
     },
 };
 
@@ -111,7 +112,7 @@ fn load_rules(pipeline: &Pipeline<'_>, board: &StatusBoard) -> Arc<RuleSet> {
     Arc::new(rules)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the composition root is where owners get their names")]
+#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin and owners get their names")]
 fn start_stages(
     pipeline: &Pipeline<'_>,
     rules: &Arc<RuleSet>,
@@ -122,29 +123,22 @@ fn start_stages(
     for partition in 0..pipeline.partitions {
         let inventory = Arc::clone(&pipeline.deployment.inventory);
         let occupancy = move || Occupancy::new(limits, &inventory);
-        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, occupancy, Uuid::new_v4);
-        spawn(&mut stages, runner, driver);
+        let occupancy = StageRunner::new(pipeline.ports.clone(), partition, commit, occupancy, Uuid::new_v4);
         let (inventory, rules) = (Arc::clone(&pipeline.deployment.inventory), Arc::clone(rules));
         let settings = Settings { tenant: pipeline.name.clone(), partition };
         let alert = move || Alert::new(limits, &inventory, &rules, settings.clone());
-        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, alert, Uuid::new_v4);
-        spawn(&mut stages, runner, driver);
+        let alert = StageRunner::new(pipeline.ports.clone(), partition, commit, alert, Uuid::new_v4);
+        stages.spawn(drive(PairRunner::new(occupancy, alert), driver.clone()));
     }
     stages
 }
 
-#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
-fn spawn<S: Stage + 'static>(
-    stages: &mut JoinSet<Result<(), StageError>>,
-    runner: StageRunner<S>,
-    driver: &Driver,
-) {
-    stages.spawn(drive(runner, driver.clone()));
-}
+/// Both stages of a partition.
+type Stages = PairRunner<Occupancy, Alert>;
 
-/// Turns a stage until it is told to end and nothing is left to step.
-async fn drive<S: Stage>(mut runner: StageRunner<S>, mut driver: Driver) -> Result<(), StageError> {
-    let mut started = false;
+/// Turns both stages of a partition until they are told to end and nothing is left to step.
+async fn drive(mut runner: Stages, mut driver: Driver) -> Result<(), StageError> {
+    let (mut started, partition) = (false, runner.runners().0.source().partition);
     let mut heard = driver.clock.monotonic();
     loop {
         let ends = *driver.ends.borrow_and_update();
@@ -152,19 +146,20 @@ async fn drive<S: Stage>(mut runner: StageRunner<S>, mut driver: Driver) -> Resu
             Ok(turn) => {
                 if !std::mem::replace(&mut started, true) {
                     driver.board.stage_started();
+                    driver.board.stage_started();
                 }
                 match turn {
                     Turn::Advanced => {
                         heard = driver.clock.monotonic();
                         tokio::task::yield_now().await;
                     }
-                    Turn::Fenced => tracing::warn!(role = S::ROLE, "another owner took the stage over"),
+                    Turn::Fenced => tracing::warn!(partition, "another owner took a stage over"),
                     Turn::Idle if ends => return Ok(()),
                     Turn::Idle => heard = rest(&runner, &mut driver, heard).await?,
                 }
             }
             Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {
-                tracing::warn!(role = S::ROLE, "stage failed, trying again: {error}");
+                tracing::warn!(partition, "a stage failed, trying again: {error}");
                 driver.board.stage_restarted();
                 driver.clock.pause(REST).await;
             }
@@ -175,7 +170,7 @@ async fn drive<S: Stage>(mut runner: StageRunner<S>, mut driver: Driver) -> Resu
 
 /// Waits for records; after long silence it tells the time that has passed. Answers when something was
 /// last heard.
-async fn rest<S: Stage>(runner: &StageRunner<S>, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
+async fn rest(runner: &Stages, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
     let silence = driver.idle_after.filter(|_| runner.tells_time());
     let now = driver.clock.monotonic();
     let left = silence.map(|after| Duration::from_millis((after.millis() - (now - heard)).max(0)));

@@ -4,6 +4,7 @@
 
 use super::{BenchError, scenario::Scenario};
 use crate::{
+    domain::record::Reading,
     ports::event_log::Records,
     runtime::{alert::Alert, occupancy::Occupancy, outputs::Outputs, stage::Stage},
 };
@@ -47,8 +48,9 @@ impl Work {
     fn step(&mut self, records: &Records) {
         for record in records.iter() {
             self.outputs.begin(self.offset);
-            self.occupancy.step(self.offset, record, &mut self.outputs);
-            self.alert.step(self.offset, record, &mut self.outputs);
+            let reading = Reading::of(record);
+            self.occupancy.step_read(self.offset, &reading, &mut self.outputs);
+            self.alert.step_read(self.offset, &reading, &mut self.outputs);
             self.offset += 1;
         }
     }

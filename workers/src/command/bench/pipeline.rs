@@ -59,7 +59,7 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<PipelineFigure
     let (appended, ran) = tokio::join!(append(&folder, &batches), stages);
     let spent = watch.stop();
     appended?;
-    let answer = found(&folder, &ran?.occupancy, &scenario).await?;
+    let answer = found(&folder, &ran?, &scenario).await?;
     if let Some(difference) = answer.difference(&expected(&folder, &scenario).await?) {
         return Err(BenchError::Wrong(difference));
     }

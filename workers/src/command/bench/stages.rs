@@ -25,17 +25,15 @@ use crate::{
     runtime::{
         alert::Alert,
         occupancy::{Occupancy, TOTALS_BLOCK, Totals},
+        pair::PairRunner,
         stage::{CommitLimits, Stage, StagePorts, StageRunner, Turn},
     },
 };
 
 const READ_BYTES: usize = 1 << 20;
 
-/// A runner that works on the folder's log, for each of both stages on each partition.
-pub(super) struct Runners {
-    pub(super) occupancy: Vec<StageRunner<Occupancy>>,
-    pub(super) alert: Vec<StageRunner<Alert>>,
-}
+/// Both stages of each partition, on the folder's log.
+pub(super) struct Runners(Vec<PairRunner<Occupancy, Alert>>);
 
 impl Runners {
     #[expect(clippy::disallowed_methods, reason = "owners of the bench get their names here")]
@@ -46,40 +44,43 @@ impl Runners {
             clock: Arc::new(SystemClock::new()),
         };
         let limits = CommitLimits::default();
-        let occupancy = |partition| {
+        let pair = |partition| {
             let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
-            let make = move || Occupancy::new(judged, &inventory);
-            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
-        };
-        let alert = |partition| {
-            let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
+            let occupancy = move || Occupancy::new(judged, &inventory);
+            let inventory = Arc::clone(&scenario.inventory);
             let (rules, settings) = (Arc::clone(&scenario.rules), Scenario::settings(partition));
-            let make = move || Alert::new(judged, &inventory, &rules, settings.clone());
-            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
+            let alert = move || Alert::new(judged, &inventory, &rules, settings.clone());
+            PairRunner::new(
+                StageRunner::new(ports.clone(), partition, limits, occupancy, Uuid::new_v4),
+                StageRunner::new(ports.clone(), partition, limits, alert, Uuid::new_v4),
+            )
         };
-        Self {
-            occupancy: (0..PARTITIONS).map(occupancy).collect(),
-            alert: (0..PARTITIONS).map(alert).collect(),
-        }
+        Self((0..PARTITIONS).map(pair).collect())
     }
 
     /// Runs all until each stands at its partition's `ends`.
     pub(super) async fn run_to(self, ends: &[Offset]) -> Result<Self, BenchError> {
-        let (mut occupancy, mut alert) = (JoinSet::new(), JoinSet::new());
-        for (runner, end) in self.occupancy.into_iter().zip(ends) {
-            spawn(&mut occupancy, run_to(runner, *end));
+        let mut tasks = JoinSet::new();
+        for (runner, end) in self.0.into_iter().zip(ends) {
+            spawn(&mut tasks, run_to(runner, *end));
         }
-        for (runner, end) in self.alert.into_iter().zip(ends) {
-            spawn(&mut alert, run_to(runner, *end));
-        }
-        Ok(Self { occupancy: join(&mut occupancy).await?, alert: join(&mut alert).await? })
+        Ok(Self(join(&mut tasks).await?))
+    }
+
+    fn occupancies(&self) -> impl Iterator<Item = &Occupancy> {
+        self.0.iter().filter_map(|pair| pair.runners().0.stage())
     }
 }
 
-async fn run_to<S: Stage>(mut runner: StageRunner<S>, end: Offset) -> Result<StageRunner<S>, BenchError> {
+async fn run_to<A: Stage, B: Stage>(
+    mut runner: PairRunner<A, B>,
+    end: Offset,
+) -> Result<PairRunner<A, B>, BenchError> {
     loop {
         match runner.turn().await? {
-            Turn::Idle if runner.next_offset().is_some_and(|next| next >= end) => return Ok(runner),
+            Turn::Idle if runner.runners().0.next_offset().is_some_and(|next| next >= end) => {
+                return Ok(runner);
+            }
             Turn::Idle => runner.wait().await?,
             Turn::Advanced => tokio::task::yield_now().await,
             Turn::Fenced => return Err(BenchError::Wrong("a stage was fenced by nobody".to_owned())),
@@ -165,7 +166,7 @@ pub(super) async fn expected(folder: &Arc<DataFolder>, scenario: &Scenario) -> R
 /// What the stages made of it, from what they committed and published.
 pub(super) async fn found(
     folder: &DataFolder,
-    runners: &[StageRunner<Occupancy>],
+    runners: &Runners,
     scenario: &Scenario,
 ) -> Result<Answer, BenchError> {
     let mut answer = Answer::default();
@@ -183,7 +184,7 @@ pub(super) async fn found(
             alerts,
         });
     }
-    for stage in runners.iter().filter_map(StageRunner::stage) {
+    for stage in runners.occupancies() {
         let mark = stage.watermark().unwrap_or(Millis::MIN);
         answer.zones.extend(stage.tracker().zones().filter_map(|(zone, _)| {
             let view = stage.tracker().view(zone, mark)?;

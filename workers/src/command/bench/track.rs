@@ -69,7 +69,7 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<TrackFigures, 
     let watch = Stopwatch::start();
     let restored = Runners::new(&scenario, &folder).run_to(&ends).await?;
     let restore = watch.stop();
-    let answer = found(&folder, &restored.occupancy, &scenario).await?;
+    let answer = found(&folder, &restored, &scenario).await?;
     drop(restored);
     let oracle = expected(&folder, &scenario).await?;
     if let Some(difference) = answer.difference(&oracle) {
