@@ -17,7 +17,7 @@ timed := .ci/timed
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and statistics out
@@ -32,7 +32,7 @@ test: ## Run every test (installs what it needs on Debian as root)
 	@$(timed) 'test: build tests' cargo test $(cargo_flags) --no-run
 	@$(timed) 'test: run' cargo test $(cargo_flags)
 
-verify_steps := format spelling clippy docs rules generated
+verify_steps := format spelling clippy docs rules generated instructions
 
 .PHONY: verify $(verify_steps:%=verify-%)
 verify: verify-tools $(verify_steps:%=verify-%) ## Check without changing: format, lints, docs, spelling, licences, rules of the repository
@@ -59,6 +59,11 @@ verify-rules:
 verify-generated:
 	@$(timed) 'verify: generated files' cargo test $(cargo_flags) --test generated
 
+# The build is the one that demo and tests use.
+verify-instructions:
+	@$(timed) 'verify: build for the instruction count' cargo build $(cargo_flags) --bin parking
+	@$(timed) 'verify: instructions of an event' cargo test $(cargo_flags) --test instructions -- --include-ignored
+
 .PHONY: fix
 fix: ## Repair what can be repaired: format, lints, spelling
 	@.ci/install all
@@ -72,6 +77,12 @@ generate: ## Write the committed files that are made from the code: CRDs, refere
 	@.ci/install build
 	PARKING_GENERATE=1 cargo test $(cargo_flags) --test generated
 
+.PHONY: instructions
+instructions: ## Write the baseline of instructions an event, after a change that moves it on purpose
+	@.ci/install all
+	cargo build $(cargo_flags) --bin parking
+	PARKING_GENERATE=1 cargo test $(cargo_flags) --test instructions -- --include-ignored
+
 .PHONY: soak
 soak: ## Kill a running pipeline 200 times and compare every result (release build)
 	@.ci/install all
@@ -79,7 +90,7 @@ soak: ## Kill a running pipeline 200 times and compare every result (release bui
 	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
 
 .PHONY: bench
-bench: ## Measure throughput, start and memory (release build)
+bench: ## Measure throughput, start and memory, every answer checked (release build, 10 GB of disk)
 	@.ci/install build
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all

@@ -1,0 +1,79 @@
+//! Instructions per event of the hot path, counted by callgrind and compared with the committed baseline.
+//!
+//! Wall clocks are noisy, instructions are not: what grew by more than 3 % was made slower on purpose or by
+//! mistake, and what shrank by as much deserves a new baseline. Counts hold for the dev profile.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
+
+use parking_e2e::{locate, process::run};
+use serde_json::{Value, json};
+
+/// What callgrind counts in: a function of `command::bench::instructions`, callees included.
+const COUNTED: &str = "--toggle-collect=*bench::instructions::count_instructions*";
+/// Events that it steps, as `command::bench::instructions::EVENTS` has it.
+const EVENTS: u64 = 20_000;
+/// In percent of the baseline.
+const TOLERANCE: f64 = 3.0;
+const LIMIT: Duration = Duration::from_secs(600);
+
+fn baseline_file() -> PathBuf {
+    locate::repository().join("e2e/tests/instructions/baseline.json")
+}
+
+/// `summary: N` of callgrind's output.
+fn total(profile: &str) -> Option<u64> {
+    let line = profile.lines().find_map(|line| line.strip_prefix("summary:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share in percent")]
+fn grown(baseline: u64, counted: u64) -> f64 {
+    (counted as f64 / baseline as f64 - 1.0) * 100.0
+}
+
+#[test]
+#[ignore = "counts hold for the dev profile's binary alone: `make verify-instructions` builds and runs it"]
+fn an_event_costs_the_instructions_of_the_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("callgrind.out");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--error-exitcode=0", COUNTED]);
+    valgrind.arg(format!("--callgrind-out-file={}", out.display()));
+    valgrind.arg(locate::parking().unwrap()).args(["bench", "instructions"]);
+    let finished = run(&mut valgrind, LIMIT).unwrap();
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let counted = total(&fs::read_to_string(&out).unwrap()).unwrap() / EVENTS;
+    assert!(
+        counted > 100,
+        "{counted} instructions an event: callgrind did not find the function to count in"
+    );
+    if env::var_os("PARKING_GENERATE").is_some() {
+        let baseline = json!({"instructionsPerEvent": counted});
+        fs::write(baseline_file(), format!("{baseline:#}\n")).unwrap();
+        return;
+    }
+    let baseline: Value = serde_json::from_str(&fs::read_to_string(baseline_file()).unwrap()).unwrap();
+    let baseline = baseline.get("instructionsPerEvent").and_then(Value::as_u64).unwrap();
+    let grown = grown(baseline, counted);
+    println!("{counted} instructions an event, the baseline has {baseline}: {grown:+.2} %");
+    assert!(
+        grown.abs() <= TOLERANCE,
+        "{counted} instructions an event, the baseline has {baseline}: {grown:+.2} %, allowed are \
+         {TOLERANCE} %. Find what grew with `valgrind --tool=callgrind '{COUNTED}' parking bench instructions` \
+         and callgrind_annotate; is it wanted, or better now, `make instructions` writes the new baseline."
+    );
+}
+
+#[test]
+fn the_sum_is_read_from_callgrinds_output() {
+    assert_eq!(total("version: 1\nevents: Ir\nsummary: 1234\n\nfn=(1) x\n"), Some(1_234));
+    assert_eq!(total("version: 1\n"), None);
+}
+
+#[test]
+fn growth_is_told_in_percent() {
+    assert!((grown(1_000, 1_030) - 3.0).abs() < 1e-9);
+    assert!((grown(1_000, 970) + 3.0).abs() < 1e-9);
+}
