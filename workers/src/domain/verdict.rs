@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{
+    id_map::IdMap,
     id_memory::IdMemory,
     record::{Body, Record},
     sequence_window::{Seen, SequenceWindow},
@@ -96,14 +97,10 @@ struct PartitionClock {
 /// Duplicate windows of the devices that report on one zone. A repeated event names the same zone,
 /// so windows per zone tell the same duplicates as windows per partition, and move with the zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct ZoneWindows(Vec<DeviceWindows>);
+struct ZoneWindows(IdMap<DeviceWindows>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct DeviceWindows {
-    device: Uuid,
-    /// Newest boot last; at most [`BOOTS`].
-    boots: SmallVec<[BootWindow; 1]>,
-}
+/// Windows of a device by boot, the newest last; at most [`BOOTS`].
+type DeviceWindows = SmallVec<[BootWindow; 1]>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BootWindow {
@@ -274,14 +271,7 @@ enum Known {
 
 impl ZoneWindows {
     fn observe(&mut self, device: Uuid, boot: &[u8], seq: u64) -> Seen {
-        let index = match self.0.binary_search_by_key(&device, |windows| windows.device) {
-            Ok(index) => index,
-            Err(index) => {
-                self.0.insert(index, DeviceWindows { device, boots: SmallVec::new() });
-                index
-            }
-        };
-        let Some(DeviceWindows { boots, .. }) = self.0.get_mut(index) else { return Seen::Undecided };
+        let boots = self.0.get_or_insert_with(device, SmallVec::new);
         if let Some(known) = boots.iter_mut().rev().find(|known| known.boot.as_slice() == boot) {
             return known.window.observe(seq);
         }

@@ -19,7 +19,10 @@ use super::{
     stay::armed_for,
     zone::{Instance, InstanceId, Stay, Watch, WatchedDevice, ZoneMemory},
 };
-use crate::{domain::observation::ZoneView, ports::state_store::BlockKey};
+use crate::{
+    domain::{id_map::IdMap, observation::ZoneView},
+    ports::state_store::BlockKey,
+};
 
 /// A stored block cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +41,7 @@ struct StoredZone {
     /// With the number of their rule in the list above.
     instances: Vec<(u32, Uuid, Instance)>,
     stays: BTreeMap<Uuid, Stay>,
-    devices: BTreeMap<Uuid, WatchedDevice>,
+    devices: IdMap<WatchedDevice>,
 }
 
 /// [`StoredZone`] as it is written, from where it stands.
@@ -49,7 +52,7 @@ struct ZoneToStore<'a> {
     rules: Vec<(&'a str, &'a str)>,
     instances: Vec<(u32, Uuid, &'a Instance)>,
     stays: &'a BTreeMap<Uuid, Stay>,
-    devices: &'a BTreeMap<Uuid, WatchedDevice>,
+    devices: &'a IdMap<WatchedDevice>,
 }
 
 /// What the next record has to do because rules changed.
@@ -218,7 +221,7 @@ impl AlertState {
     fn rearm(&mut self, zone: u32) {
         let Some(memory) = self.zones.get(zone as usize) else { return };
         let stays: Vec<_> = memory.stays.iter().map(|(id, stay)| (*id, *stay)).collect();
-        let devices: Vec<_> = memory.devices.keys().copied().collect();
+        let devices: Vec<_> = memory.devices.ids().collect();
         if let Some(plan) = self.plans.get(zone as usize) {
             let (dwells, absences) = (Arc::clone(&plan.dwells), Arc::clone(&plan.absences));
             for (subject, stay) in stays {

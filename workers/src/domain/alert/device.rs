@@ -33,10 +33,15 @@ impl AlertState {
             place.devices.iter().filter(watched).map(|one| (one.id, one.source_type)).collect();
         let absences = Arc::clone(&plan.absences);
         for (subject, source_type) in devices {
-            let fresh =
-                WatchedDevice { source_type, heard: step.event_time, retired: None, cause: step.cause() };
+            let fresh = WatchedDevice {
+                source_type,
+                heard: step.event_time,
+                retired: None,
+                cause: step.cause(),
+                is_watched: false,
+            };
             if let Some(memory) = self.zones.get_mut(zone as usize) {
-                memory.devices.entry(subject).or_insert(fresh);
+                memory.devices.get_or_insert_with(subject, || fresh);
             }
             for &rule in absences.iter() {
                 self.rewatch(zone, InstanceId { rule, subject });
@@ -53,9 +58,8 @@ impl AlertState {
         let Some(plan) = self.plans.get(zone as usize).filter(|plan| !plan.absences.is_empty()) else {
             return;
         };
-        let absences = Arc::clone(&plan.absences);
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
-        let Some(device) = memory.devices.get_mut(&signal.id) else { return };
+        let Some(device) = memory.devices.get_mut(signal.id) else { return };
         match signal.state {
             DeviceState::Lost => return,
             DeviceState::Decommissioned => device.retired = device.retired.max(Some(step.event_time)),
@@ -64,7 +68,12 @@ impl AlertState {
                 device.cause = step.cause();
             }
         }
+        if device.is_watched && signal.state == DeviceState::Alive {
+            return;
+        }
         let (source_type, in_service) = (device.source_type, device.heard_in_service().is_some());
+        let absences = Arc::clone(&plan.absences);
+        let mut is_watched = true;
         for &rule in absences.iter() {
             if self.watches(rule, source_type) {
                 let id = InstanceId { rule, subject: signal.id };
@@ -72,8 +81,18 @@ impl AlertState {
                     self.set_watch(zone, id, Watch::Off);
                 }
                 self.reconsider(zone, id, step);
+                is_watched &= self.watch(zone, id) == Watch::Silence;
             }
         }
+        let memory = self.zones.get_mut(zone as usize);
+        if let Some(device) = memory.and_then(|memory| memory.devices.get_mut(signal.id)) {
+            device.is_watched = is_watched;
+        }
+    }
+
+    fn watch(&self, zone: u32, id: InstanceId) -> Watch {
+        let instance = self.zones.get(zone as usize).and_then(|memory| memory.instances.get(&id));
+        instance.map_or(Watch::Off, |instance| instance.watch)
     }
 
     /// Ends the silence of a device that was heard or left service, and watches it anew.
@@ -115,7 +134,7 @@ impl AlertState {
 
     /// When the patience with a device ends; `None` while it may be silent.
     pub(super) fn silence_deadline(&self, zone: u32, id: InstanceId) -> Option<Millis> {
-        let device = self.zones.get(zone as usize)?.devices.get(&id.subject)?;
+        let device = self.zones.get(zone as usize)?.devices.get(id.subject)?;
         let (heard, Condition::Absence(absence)) =
             (device.heard_in_service()?, &self.rules.get(id.rule)?.condition)
         else {

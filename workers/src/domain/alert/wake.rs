@@ -62,8 +62,7 @@ impl AlertState {
             return;
         }
         self.set_watch(zone, id, Watch::Off);
-        let device =
-            self.zones.get(zone as usize).and_then(|memory| memory.devices.get(&id.subject).copied());
+        let device = self.zones.get(zone as usize).and_then(|memory| memory.devices.get(id.subject).copied());
         if let (Some(device), Some(deadline)) = (device, deadline)
             && self.is_in_inventory(zone, id)
         {
@@ -107,9 +106,11 @@ impl AlertState {
     }
 
     pub(super) fn set_watch(&mut self, zone: u32, id: InstanceId, watch: Watch) {
-        if let Some(instance) =
-            self.zones.get_mut(zone as usize).and_then(|memory| memory.instances.get_mut(&id))
-        {
+        let Some(memory) = self.zones.get_mut(zone as usize) else { return };
+        if let Some(device) = memory.devices.get_mut(id.subject) {
+            device.is_watched = false;
+        }
+        if let Some(instance) = memory.instances.get_mut(&id) {
             instance.watch = watch;
             self.mark(zone);
         }

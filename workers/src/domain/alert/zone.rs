@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{condition::Condition, instance::State, record::AlertRecord, rule::RuleSet};
-use crate::domain::observation::ZoneView;
+use crate::domain::{id_map::IdMap, observation::ZoneView};
 
 /// One alert instance within a zone: a rule and what of the zone it is about (nil: the zone itself).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +84,9 @@ pub(super) struct WatchedDevice {
     /// When it last left service; being heard later brings it back.
     pub(super) retired: Option<Millis>,
     pub(super) cause: Cause,
+    /// Every rule that watches it has it in [`Watch::Silence`]: to hear it again changes nothing else.
+    #[serde(skip)]
+    pub(super) is_watched: bool,
 }
 
 impl WatchedDevice {
@@ -104,7 +107,7 @@ pub(super) struct ZoneMemory {
     /// Not stored: the instances are.
     pub(super) thresholds: SmallVec<[State; 4]>,
     pub(super) stays: BTreeMap<Uuid, Stay>,
-    pub(super) devices: BTreeMap<Uuid, WatchedDevice>,
+    pub(super) devices: IdMap<WatchedDevice>,
     /// Devices of the inventory are in `devices`. Not stored: what it leads to is.
     pub(super) enrolled: bool,
     /// Some instance waits for the next record on time. Not stored: found again on restore.

@@ -1,7 +1,5 @@
 //! One zone: its spaces, or its count where no space is watched.
 
-use std::collections::BTreeMap;
-
 use parking_crds::{
     event::{EventType, Millis},
     inventory::Zone,
@@ -14,6 +12,7 @@ use super::{
     space::{Presence, Scene, Sighting, SpaceState, SpaceView},
 };
 use crate::domain::{
+    id_map::IdMap,
     observation::ZoneView,
     record::{Body, Record},
 };
@@ -21,7 +20,7 @@ use crate::domain::{
 /// The state of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneState {
-    spaces: BTreeMap<Uuid, SpaceState>,
+    spaces: IdMap<SpaceState>,
     count: Option<Count>,
     closed: Option<(Millis, bool)>,
     /// Newest accepted record, ms.
@@ -100,7 +99,7 @@ impl ZoneState {
             }
             Body::SpaceOutOfService(out) => {
                 if let Some(space) = record.space {
-                    let state = self.spaces.entry(space).or_default();
+                    let state = self.spaces.get_or_insert_with(space, SpaceState::default);
                     self.tally.remove(state);
                     state.switch(record.time, out);
                     self.tally.add(state);
@@ -135,7 +134,7 @@ impl ZoneState {
         }
         let Some(sighting) = sighting(record, event_type) else { return };
         for space in watched(place, record) {
-            let state = self.spaces.entry(space).or_default();
+            let state = self.spaces.get_or_insert_with(space, SpaceState::default);
             let counters = &mut self.counters;
             self.tally.remove(state);
             state.apply(sighting, &mut Scene { zone: place.id, space, record, late, news, counters });
@@ -190,7 +189,7 @@ impl ZoneState {
 
     /// What is known of a space; `None` before the first word of it.
     pub fn space(&self, id: Uuid) -> Option<SpaceView> {
-        self.spaces.get(&id).map(SpaceState::view)
+        self.spaces.get(id).map(SpaceState::view)
     }
 
     /// Whether the zone is closed.
