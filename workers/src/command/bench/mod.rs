@@ -176,7 +176,8 @@ fn show(arguments: &BenchArgs, figures: &impl Serialize, rows: &[Row]) -> Result
 
 fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(what, value)| format!("{what:width$}  {value}\n")).collect()
+    let lines: Vec<_> = rows.iter().map(|(what, value)| format!("{what:width$}  {value}\n")).collect();
+    lines.concat()
 }
 
 #[cfg(test)]
