@@ -15,7 +15,7 @@ use super::{
     instance::{Emit, Input, Pace, State},
     record::{AlertRecord, AlertStatus, Origin, RecordType, ResolvedReason},
     rule::Rule,
-    zone::{Cause, Instance, InstanceId, WatchedDevice},
+    zone::{Cause, Instance, InstanceId},
 };
 use crate::domain::observation::Observed;
 
@@ -358,7 +358,7 @@ impl AlertState {
             Condition::Threshold(threshold) => return threshold.describe(memory.view),
             Condition::Dwell(_) => memory.stays.get(&id.subject).map(|stay| stay.start),
             Condition::Absence(_) => {
-                memory.devices.get(id.subject).and_then(WatchedDevice::heard_in_service)
+                memory.devices.get(id.subject).and_then(|device| device.heard_in_service())
             }
         };
         since.map_or_else(String::new, |since| Duration::from_millis(at - since).to_string())
