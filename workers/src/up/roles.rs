@@ -112,7 +112,10 @@ fn load_rules(pipeline: &Pipeline<'_>, board: &StatusBoard) -> Arc<RuleSet> {
     Arc::new(rules)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin and owners get their names")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the composition root is where tasks begin and owners get their names"
+)]
 fn start_stages(
     pipeline: &Pipeline<'_>,
     rules: &Arc<RuleSet>,

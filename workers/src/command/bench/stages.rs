@@ -89,6 +89,7 @@ async fn run_to<A: Stage, B: Stage>(
 }
 
 /// Starts a task.
+#[expect(clippy::disallowed_methods, reason = "tasks of the bench begin here")]
 pub(super) fn spawn<T: Send + 'static>(
     tasks: &mut JoinSet<T>,
     task: impl Future<Output = T> + Send + 'static,
