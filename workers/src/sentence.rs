@@ -25,14 +25,15 @@ mod tests {
     use super::*;
     use crate::ports::{ErrorKind, PortError};
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("in short: {0}")]
+    struct Quoting(#[source] PortError);
+
     #[test]
     fn causes_are_told_once() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = PortError::caused(ErrorKind::Full, "writing to the data folder", full);
         assert_eq!(sentence(&error), "writing to the data folder failed: no storage space");
-        #[derive(Debug, thiserror::Error)]
-        #[error("in short: {0}")]
-        struct Quoting(#[source] PortError);
         let told = sentence(&Quoting(error));
         assert_eq!(told, "in short: writing to the data folder failed: no storage space");
     }

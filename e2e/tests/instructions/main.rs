@@ -16,7 +16,7 @@ const COUNTED: [&str; 2] = ["read_counted", "step_counted"];
 const EVENTS: u64 = 32_000;
 /// In percent of the baseline.
 const TOLERANCE: f64 = 3.0;
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 fn baseline_file() -> PathBuf {
     locate::repository().join("e2e/tests/instructions/baseline.json")

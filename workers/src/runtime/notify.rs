@@ -57,9 +57,9 @@ struct Owned {
 
 impl Positions {
     /// Takes them over. A route that is new begins at the present end of the stream.
-    pub async fn claim(ports: StagePorts, routes: &[String], owner: Uuid) -> PortResult<Self> {
+    pub async fn claim(ports: StagePorts, routes: &[String], name: Uuid) -> PortResult<Self> {
         let facts = ports.log.facts(Stream::Alerts).await?;
-        let (token, stored) = ports.store.claim(&KEY, owner).await?;
+        let (token, stored) = ports.store.claim(&KEY, name).await?;
         let mut blocks = BTreeMap::new();
         let commits = stored.as_ref().map_or(0, |stored| stored.next_offset);
         for (key, bytes) in stored.into_iter().flat_map(|stored| stored.blocks) {

@@ -27,6 +27,7 @@ pub(super) struct Deliveries(JoinSet<()>);
 
 impl Deliveries {
     /// Starts one task a route and partition.
+    #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks and names begin")]
     pub(super) async fn start(pipeline: &Pipeline<'_>) -> Result<Self, UpError> {
         let deployment = pipeline.deployment;
         let routes = &deployment.pipeline.spec.routes;

@@ -266,7 +266,6 @@ fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
     DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file's age, which clean-up asks for, is wall time")]
 fn add(file: &DataFile) -> Action {
     let midnight = crate::domain::calendar::timestamp(i64::from(file.date) * 86_400_000);
     let day = midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();

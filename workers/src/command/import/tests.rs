@@ -11,17 +11,23 @@ use crate::ports::{
     event_log::{Fetched, Offset, StreamFacts},
 };
 
+#[derive(Default)]
+struct Kept {
+    records: BTreeMap<StreamPartition, Vec<Vec<u8>>>,
+    marks: BTreeMap<String, Bytes>,
+}
+
 /// A log that keeps what it is given and fails when it is told to.
 #[derive(Default)]
 pub(in crate::command) struct Tape {
-    kept: Mutex<(BTreeMap<StreamPartition, Vec<Vec<u8>>>, BTreeMap<String, Bytes>)>,
+    kept: Mutex<Kept>,
     appends: AtomicUsize,
     fail_at: Option<usize>,
 }
 
 impl Tape {
     pub(in crate::command) fn records(&self) -> Vec<Vec<Vec<u8>>> {
-        self.kept.lock().unwrap().0.values().cloned().collect()
+        self.kept.lock().unwrap().records.values().cloned().collect()
     }
 
     fn failing_at(self, append: usize) -> Self {
@@ -37,9 +43,9 @@ impl EventLog for Tape {
         }
         let mut kept = self.kept.lock().unwrap();
         for (at, records) in append.parts {
-            kept.0.entry(at).or_default().extend(records.iter().map(<[u8]>::to_vec));
+            kept.records.entry(at).or_default().extend(records.iter().map(<[u8]>::to_vec));
         }
-        kept.1.extend(append.mark.map(|mark| (mark.name, mark.position)));
+        kept.marks.extend(append.mark.map(|mark| (mark.name, mark.position)));
         Ok(Vec::new())
     }
 
@@ -56,7 +62,7 @@ impl EventLog for Tape {
     }
 
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
-        Ok(self.kept.lock().unwrap().1.get(name).cloned())
+        Ok(self.kept.lock().unwrap().marks.get(name).cloned())
     }
 }
 

@@ -47,7 +47,7 @@ revisions:
 
 /// A rule from the members of its spec, as YAML in one line each.
 fn rule(name: &str, members: &[&str]) -> AlertRule {
-    let members: String = members.iter().map(|member| format!("\n  {member}")).collect();
+    let members: String = members.iter().flat_map(|member| ["\n  ", member]).collect();
     serde_saphyr::from_str(&format!(
         "apiVersion: parking.tinyx.io/v1alpha1
 kind: AlertRule

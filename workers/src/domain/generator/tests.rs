@@ -69,7 +69,7 @@ fn without_faults_every_record_is_whole_numbered_and_tells_the_truth() {
             *seq += 1;
             match event.event_type {
                 EventType::ParkStart => {
-                    assert!(parked.insert(device, event.event_session_id.unwrap()).is_none())
+                    assert!(parked.insert(device, event.event_session_id.unwrap()).is_none());
                 }
                 EventType::ParkEnd => assert_eq!(parked.remove(&device), event.event_session_id),
                 _ => {

@@ -30,8 +30,8 @@ fn see(tracker: &mut Tracker, event_type: &str, minute: i64, extra: &str) -> (Zo
         r#"{{"event_id":"{id}","event_type":"{event_type}","event_time":{time},"event_publication_time":{time},"curb_zone_id":"{ZONE}",{space}{ext}"data_source_type":"in_ground","data_source_device_id":"{OTHER}"{extra}}}"#
     );
     let record = Record::parse(text.as_bytes()).unwrap();
-    let tracked = tracker.apply(&record, false, time).unwrap();
-    (tracked.view, tracked.news.sessions.clone())
+    let seen = tracker.apply(&record, false, time).unwrap();
+    (seen.view, seen.news.sessions.clone())
 }
 
 fn counters(tracker: &Tracker) -> Counters {

@@ -70,7 +70,8 @@ impl World {
         };
         let route: Route = serde_json::from_str(r#"{"name":"ops","console":{}}"#).unwrap();
         let notifier = Moody { errors: std::sync::Mutex::new(errors), inner: self.told.clone() };
-        let positions = Positions::claim(ports.clone(), &["ops".to_owned()], Uuid::new_v4()).await.unwrap();
+        let positions =
+            Positions::claim(ports.clone(), &["ops".to_owned()], Uuid::from_u128(7)).await.unwrap();
         Delivery {
             ports,
             routing: Arc::new(Routing::new(&[route], &[rule()])),

@@ -75,12 +75,11 @@ impl ResultTable {
     /// Opens it, made when absent.
     pub(super) async fn open(folder: &Path) -> Result<Self, StatsError> {
         fs::create_dir_all(folder)?;
-        let table = match open_existing(folder).await? {
-            Some(table) => table,
-            None => {
-                let log = builder(folder)?.build()?.log_store();
-                CreateBuilder::new().with_log_store(log).with_columns(fields()).await?
-            }
+        let table = if let Some(table) = open_existing(folder).await? {
+            table
+        } else {
+            let log = builder(folder)?.build()?.log_store();
+            CreateBuilder::new().with_log_store(log).with_columns(fields()).await?
         };
         Ok(Self { folder: folder.to_owned(), table })
     }

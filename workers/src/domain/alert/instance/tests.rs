@@ -13,14 +13,14 @@ const RESOLVED: State = State::Resolved { starts_at: 130, ended_at: 700 };
 const KEEP: Input = Input::Unknown { at: 800, means: Meaning::Keep };
 const ALERT: Input = Input::Unknown { at: 800, means: Meaning::Alert };
 
-fn raised(active_at: Millis, starts_at: Millis) -> Option<Emit> {
-    Some(Emit::Raised { active_at, starts_at, no_data: false })
+fn raised(active_at: Millis, starts_at: Millis) -> Emit {
+    Emit::Raised { active_at, starts_at, no_data: false }
 }
 
 #[test]
 fn inactive_and_true_without_for_fires() {
     let (state, emit) = State::Inactive.next(Input::True(10), AT_ONCE);
-    assert_eq!((state, emit), (State::Firing { starts_at: 10, no_data: false }, raised(10, 10)));
+    assert_eq!((state, emit), (State::Firing { starts_at: 10, no_data: false }, Some(raised(10, 10))));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn pending_and_false_before_for_is_inactive_and_silent() {
 #[test]
 fn pending_and_its_timer_fires() {
     assert_eq!(PENDING.deadline(), Some(130));
-    assert_eq!(PENDING.next(Input::Due, PATIENT), (FIRING, raised(10, 130)));
+    assert_eq!(PENDING.next(Input::Due, PATIENT), (FIRING, Some(raised(10, 130))));
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn resolved_is_kept_15_minutes_then_inactive() {
 
 #[test]
 fn resolved_and_true_is_a_new_alert_at_once_even_at_the_same_time() {
-    assert_eq!(RESOLVED.next(Input::True(800), AT_ONCE).1, raised(800, 800));
-    assert_eq!(RESOLVED.next(Input::True(130), AT_ONCE).1, raised(131, 131));
+    assert_eq!(RESOLVED.next(Input::True(800), AT_ONCE).1, Some(raised(800, 800)));
+    assert_eq!(RESOLVED.next(Input::True(130), AT_ONCE).1, Some(raised(131, 131)));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn coverage_lost_keeps_the_state_and_stops_a_pending_alert_from_firing() {
     let (held, emit) = PENDING.next(KEEP, PATIENT);
     assert_eq!((emit, held.deadline()), (None, None));
     assert_eq!(held.next(Input::Due, PATIENT), (held, None));
-    assert_eq!(held.next(Input::True(900), PATIENT).1, raised(10, 900));
+    assert_eq!(held.next(Input::True(900), PATIENT).1, Some(raised(10, 900)));
     assert_eq!(held.next(Input::True(100), PATIENT), (PENDING, None));
     assert_eq!(held.next(Input::False(900), PATIENT), (State::Inactive, None));
 }
