@@ -1,6 +1,6 @@
 //! `parking bench`: how fast, how soon and how small, on this machine, by the same code that runs elsewhere.
 //!
-//! Invariants: a figure is printed only after the answer was checked by the [`oracle`], which shares no code
+//! Invariants: a figure is printed only after the answer was checked by the `oracle`, which shares no code
 //! with the stages; every commit and append is synced; the same number of events gives the same bytes.
 
 mod child;
