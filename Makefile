@@ -30,7 +30,7 @@ test: ## Run every test (installs what it needs on Debian as root)
 	@.ci/install all
 	@$(timed) 'test: build' cargo build $(cargo_flags) --bin parking
 	@$(timed) 'test: build tests' cargo test $(cargo_flags) --no-run
-	@$(timed) 'test: run' cargo test $(cargo_flags)
+	@$(timed) 'test: run' cargo test $(cargo_flags) --no-fail-fast
 
 verify_steps := format spelling clippy docs rules generated instructions
 

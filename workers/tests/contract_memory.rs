@@ -27,9 +27,14 @@ use parking_workers::{
 };
 use uuid::Uuid;
 
-fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
+/// A log with an identity of its own.
+fn new_log() -> MemoryEventLog {
     static LOGS: AtomicU64 = AtomicU64::new(1);
-    let log = MemoryEventLog::new(Uuid::from_u128(LOGS.fetch_add(1, Ordering::Relaxed).into()), 2);
+    MemoryEventLog::new(Uuid::from_u128(LOGS.fetch_add(1, Ordering::Relaxed).into()), 2)
+}
+
+fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
+    let log = new_log();
     async move || Arc::new(log.clone()) as Arc<dyn EventLog>
 }
 
@@ -143,7 +148,7 @@ mod behind_retries {
     }
 
     fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
-        let log = MemoryEventLog::new(Uuid::from_u128(7), 2);
+        let log = new_log();
         async move || Arc::new(retrying(log.clone())) as Arc<dyn EventLog>
     }
 
