@@ -46,7 +46,6 @@ pub struct Alert {
 
 /// Block of the totals.
 pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 24, id: 0 };
-const HOUR: Millis = 3_600_000;
 
 impl Alert {
     /// A stage that has seen nothing.
@@ -102,15 +101,6 @@ impl Alert {
             outputs.push(Stream::Alerts, &alert);
         }
     }
-
-    fn tell_watermark(&mut self, end: Option<Millis>, outputs: &mut Outputs) {
-        let ended = end.is_some();
-        let Some(watermark) = self.judge.watermark().max(end) else { return };
-        if ended || self.told.is_none_or(|told| told.div_euclid(HOUR) < watermark.div_euclid(HOUR)) {
-            self.told = Some(watermark);
-            outputs.emit_watermark(Stream::Alerts, watermark, ended);
-        }
-    }
 }
 
 impl Stage for Alert {
@@ -128,7 +118,7 @@ impl Stage for Alert {
             Verdict::Control | Verdict::Duplicate | Verdict::Dead(_) => {}
         }
         let end = (record.body == Body::InputEnded).then_some(record.time);
-        self.tell_watermark(end, outputs);
+        outputs.tell_watermark(&[Stream::Alerts], &mut self.told, self.judge.watermark(), end);
     }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {

@@ -72,7 +72,6 @@ pub struct Occupancy {
 
 /// Block of the totals.
 pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 16, id: 0 };
-const HOUR: Millis = 3_600_000;
 
 impl Occupancy {
     /// A stage that has seen nothing.
@@ -127,18 +126,6 @@ impl Occupancy {
             self.totals.zones += 1;
         }
     }
-
-    /// Once an hour of the log's time, and at the end of the input, readers of the outputs are told
-    /// how far the stage is.
-    fn tell_watermark(&mut self, end: Option<Millis>, outputs: &mut Outputs) {
-        let ended = end.is_some();
-        let Some(watermark) = self.judge.watermark().max(end) else { return };
-        if ended || self.told.is_none_or(|told| told.div_euclid(HOUR) < watermark.div_euclid(HOUR)) {
-            self.told = Some(watermark);
-            outputs.emit_watermark(Stream::Sessions, watermark, ended);
-            outputs.emit_watermark(Stream::DeadLetters, watermark, ended);
-        }
-    }
 }
 
 impl Stage for Occupancy {
@@ -164,7 +151,8 @@ impl Stage for Occupancy {
             Verdict::Control => {}
         }
         let end = (record.body == Body::InputEnded).then_some(record.time);
-        self.tell_watermark(end, outputs);
+        let streams = [Stream::Sessions, Stream::DeadLetters];
+        outputs.tell_watermark(&streams, &mut self.told, self.judge.watermark(), end);
     }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {

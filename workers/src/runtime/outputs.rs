@@ -31,6 +31,7 @@ pub struct Outputs {
     arena: BytesMut,
 }
 
+const HOUR: Millis = 3_600_000;
 /// Allocated for outputs at a time.
 const ARENA_BYTES: usize = 64 * 1024;
 
@@ -71,8 +72,28 @@ impl Outputs {
         self.at.ordinal += 1;
     }
 
+    /// Once an hour of the log's time, and at the `end` of the input, tells the readers of `streams` how
+    /// far the stage is; `told` remembers what they know.
+    pub fn tell_watermark(
+        &mut self,
+        streams: &[Stream],
+        told: &mut Option<Millis>,
+        watermark: Option<Millis>,
+        end: Option<Millis>,
+    ) {
+        let Some(watermark) = watermark.max(end) else { return };
+        let hour = |time: Millis| time.div_euclid(HOUR);
+        if end.is_none() && told.is_some_and(|told| hour(told) >= hour(watermark)) {
+            return;
+        }
+        *told = Some(watermark);
+        for stream in streams {
+            self.emit_watermark(*stream, watermark, end.is_some());
+        }
+    }
+
     /// Tells the readers of `stream` how far the stage has come, so that silence is no doubt.
-    pub fn emit_watermark(&mut self, stream: Stream, watermark: Millis, ended: bool) {
+    fn emit_watermark(&mut self, stream: Stream, watermark: Millis, ended: bool) {
         #[derive(Serialize)]
         #[expect(clippy::struct_field_names, reason = "the stream's own field names")]
         struct Watermark {
