@@ -17,7 +17,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use parking_crds::event::Millis;
 
 pub use kept::{KeptError, open_view};
-pub use report::{EventTotals, Report, RuleReport};
+pub use report::{Report, RuleReport};
 pub use service::ADDRESS_FILE;
 pub use tables::{JobReport, TableReport};
 
@@ -162,8 +162,9 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let board =
         Arc::new(StatusBoard::new(&pipeline.name, 2 * pipeline.partitions as usize, Arc::clone(&clock)));
     let service = Service::start(listener, &pipeline, &board)?;
-    let mut roles = Roles::start(&pipeline, &lake, &board);
+    // A new route is told of all that comes from here on, so it stands before the first stage does.
     let deliveries = Deliveries::start(&pipeline).await?;
+    let mut roles = Roles::start(&pipeline, &lake, &board);
     let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
 
     let imported = tokio::select! {
