@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use parking_crds::{alert_rule::AlertRule, pipeline::Route};
 
-use super::alert::{AlertRecord, AlertStatus};
+use super::alert::{AlertRecord, AlertStatus, bare_name};
 
 /// The routes of a pipeline and the rules that use them.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl Routing {
 
     /// Whether the record is told on this route.
     pub fn tells(&self, route: &str, alert: &AlertRecord) -> bool {
-        let rule = alert.rule.rsplit('/').next().and_then(|name| self.rules.get(name));
+        let rule = self.rules.get(bare_name(&alert.rule));
         let wanted = rule.is_some_and(|rule| {
             rule.routes.iter().any(|name| name == route)
                 && (rule.send_resolved || alert.state != AlertStatus::Resolved)

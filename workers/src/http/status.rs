@@ -11,13 +11,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use parking_crds::event::{DeadLetterReason, Millis};
+use parking_crds::event::Millis;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     command::import::Progress,
     ports::clock::Clock,
+    runtime::occupancy::EventTotals,
     view::{PartitionStanding, Standing, View, ViewError, instant},
 };
 
@@ -48,7 +49,7 @@ pub struct Status {
     /// What it is fed with, while it is.
     pub import: Option<ImportStatus>,
     /// Verdicts over all partitions.
-    pub events: EventStatus,
+    pub events: EventTotals,
     /// Rules by name.
     pub rules: RulesStatus,
     /// Positions.
@@ -62,23 +63,6 @@ pub struct ImportStatus {
     pub records: u64,
     /// All of them, where known.
     pub total: Option<u64>,
-}
-
-/// Verdicts.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EventStatus {
-    /// Records of the input.
-    pub read: u64,
-    /// Accepted ones.
-    pub accepted: u64,
-    /// Duplicates.
-    pub duplicates: u64,
-    /// Accepted ones behind the watermark.
-    pub late: u64,
-    /// Refused ones by reason.
-    #[schemars(with = "BTreeMap<String, u64>")]
-    pub dead_letters: BTreeMap<DeadLetterReason, u64>,
 }
 
 /// Rules of the pipeline.
@@ -231,16 +215,10 @@ impl StatusBoard {
     }
 }
 
-fn events(standing: &Standing) -> EventStatus {
-    let mut sum = EventStatus::default();
-    for totals in standing.partitions().iter().map(PartitionStanding::totals) {
-        sum.read += totals.read;
-        sum.accepted += totals.accepted;
-        sum.duplicates += totals.duplicates;
-        sum.late += totals.late;
-        for (reason, count) in &totals.dead_letters {
-            *sum.dead_letters.entry(*reason).or_default() += count;
-        }
+fn events(standing: &Standing) -> EventTotals {
+    let mut sum = EventTotals::default();
+    for partition in standing.partitions() {
+        sum.add(partition.totals());
     }
     sum
 }

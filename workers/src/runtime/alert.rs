@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        alert::{AlertRecord, AlertState, AlertStatus, RuleSet, Settings},
+        alert::{AlertRecord, AlertState, AlertStatus, RuleSet, Settings, bare_name},
         observation::{Observed, Subject, ZoneFact},
         record::{Body, Reading, Record},
         track::Tracker,
@@ -87,7 +87,7 @@ impl Alert {
         };
         self.engine.step(&observed, &mut self.records);
         for alert in self.records.drain(..) {
-            let name = alert.rule.rsplit('/').next().unwrap_or_default();
+            let name = bare_name(&alert.rule);
             if !self.totals.contains_key(name) {
                 self.totals.insert(name.to_owned(), RuleTotals::default());
             }

@@ -9,6 +9,7 @@ use parking_crds::{
     event::{DeadLetterReason, Millis},
     inventory::Inventory,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -44,6 +45,36 @@ pub struct Totals {
     pub zones: u64,
     /// Stays that began.
     pub sessions: u64,
+}
+
+/// Verdicts over all partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventTotals {
+    /// Records of the input.
+    pub read: u64,
+    /// Accepted ones.
+    pub accepted: u64,
+    /// Duplicates.
+    pub duplicates: u64,
+    /// Accepted ones behind the watermark.
+    pub late: u64,
+    /// Refused ones by reason.
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub dead_letters: BTreeMap<DeadLetterReason, u64>,
+}
+
+impl EventTotals {
+    /// Adds those of one partition.
+    pub fn add(&mut self, totals: &Totals) {
+        self.read += totals.read;
+        self.accepted += totals.accepted;
+        self.duplicates += totals.duplicates;
+        self.late += totals.late;
+        for (reason, count) in &totals.dead_letters {
+            *self.dead_letters.entry(*reason).or_default() += count;
+        }
+    }
 }
 
 /// A record that could not be used, as it stands on `dead-letters`.

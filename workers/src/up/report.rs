@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use parking_crds::{
-    alert_rule::AlertRule,
-    event::{DeadLetterReason, Millis},
-};
+use parking_crds::{alert_rule::AlertRule, event::Millis};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,26 +17,10 @@ use crate::{
     },
     runtime::{
         alert::{self, Alert, RuleTotals},
-        occupancy::{self, Occupancy, Totals},
+        occupancy::{self, EventTotals, Occupancy, Totals},
         stage::Stage,
     },
 };
-
-/// Verdicts over all partitions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EventTotals {
-    /// Records of the input.
-    pub read: u64,
-    /// Accepted ones.
-    pub accepted: u64,
-    /// Duplicates.
-    pub duplicates: u64,
-    /// Accepted ones behind the watermark.
-    pub late: u64,
-    /// Refused ones by reason.
-    pub dead_letters: BTreeMap<DeadLetterReason, u64>,
-}
 
 /// Alerts of one rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -115,13 +96,7 @@ impl Report {
     }
 
     fn add_events(&mut self, totals: &Totals) {
-        self.events.read += totals.read;
-        self.events.accepted += totals.accepted;
-        self.events.duplicates += totals.duplicates;
-        self.events.late += totals.late;
-        for (reason, count) in &totals.dead_letters {
-            *self.events.dead_letters.entry(*reason).or_default() += count;
-        }
+        self.events.add(totals);
         self.zones += totals.zones;
         self.sessions += totals.sessions;
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Pipeline, UpError, tables};
 use crate::{
     adapters::lake::DeltaLake,
-    domain::alert::{RuleSet, Settings},
+    domain::alert::{RuleSet, Settings, bare_name},
     http::{RefusedRule, StatusBoard},
     ports::{ErrorKind, PortError, clock::Clock},
     runtime::{
@@ -107,7 +107,7 @@ fn load_rules(pipeline: &Pipeline<'_>, board: &StatusBoard) -> Arc<RuleSet> {
         tracing::warn!(rule, reason, "rule refused, the others go on: {message}");
     }
     let names = pipeline.deployment.rules.iter().filter_map(|rule| rule.metadata.name.clone());
-    let is_refused = |name: &String| refused.iter().any(|one| one.rule.rsplit('/').next() == Some(name));
+    let is_refused = |name: &String| refused.iter().any(|one| bare_name(&one.rule) == name);
     board.rules(names.filter(|name| !is_refused(name)).collect(), refused.clone());
     Arc::new(rules)
 }

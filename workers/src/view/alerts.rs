@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{AlertRow, instant};
 use crate::{
-    domain::alert::AlertRecord,
+    domain::alert::{AlertRecord, bare_name},
     ports::{
         PortResult,
         event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
@@ -102,7 +102,7 @@ fn row(alert: AlertRecord, inventory: &Inventory) -> AlertRow {
     let zone = zone_id.and_then(|id| inventory.latest().zone(id));
     AlertRow {
         alert_id: alert.alert_id,
-        rule: alert.rule.rsplit('/').next().unwrap_or_default().to_owned(),
+        rule: bare_name(&alert.rule).to_owned(),
         severity: alert.severity.as_str().to_owned(),
         state: alert.state.as_str().to_owned(),
         zone: zone.map(|zone| zone.user_zone_id.clone()).unwrap_or_default(),

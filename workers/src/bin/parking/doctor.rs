@@ -10,7 +10,7 @@ use parking_workers::{
         import::ImportSettings,
     },
     deployment::{self, Deployment},
-    domain::alert::RuleSet,
+    domain::alert::{RuleSet, bare_name},
 };
 
 #[derive(clap::Args)]
@@ -45,8 +45,7 @@ pub(crate) fn run(args: &DoctorArgs) -> io::Result<ExitCode> {
 
 fn rules(deployment: &Deployment) -> Vec<Finding> {
     let (_, refused) = RuleSet::compile(&deployment.rules);
-    let finding = |name: &String| match refused.iter().find(|(rule, _)| rule.rsplit('/').next() == Some(name))
-    {
+    let finding = |name: &String| match refused.iter().find(|(rule, _)| bare_name(rule) == name) {
         Some((_, error)) => Finding::wrong(format!("rule {name}"), error.to_string()),
         None => Finding::fine(format!("rule {name}")),
     };

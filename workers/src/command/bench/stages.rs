@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapters::embedded::{DataFolder, SystemClock},
-    domain::record::Record,
+    domain::{alert::bare_name, record::Record},
     ports::{
         event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
         state_store::{StageKey, StateStore},
@@ -249,7 +249,7 @@ fn told_alert(line: &AlertLine) -> Option<ToldAlert> {
     let subject = subject.iter().find_map(|label| line.labels.get(*label))?;
     let rule = line.rule.as_deref()?;
     Some(ToldAlert {
-        rule: rule.rsplit('/').next().unwrap_or(rule).to_owned(),
+        rule: bare_name(rule).to_owned(),
         subject: subject.parse().ok()?,
         starts: line.starts_at?,
         ends: line.ends_at,

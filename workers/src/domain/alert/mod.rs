@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 pub use blocks::RestoreError;
 pub use record::{AlertRecord, AlertStatus, Origin, RecordType, ResolvedReason};
-pub use rule::{Rule, RuleError, RuleSet};
+pub use rule::{Rule, RuleError, RuleSet, bare_name};
 
 use self::{
     blocks::Changeover,

@@ -304,3 +304,8 @@ fn depth(rule: &Rule, rules: &[Rule], fuel: usize) -> usize {
     });
     sources.map(|source| 1 + depth(source, rules, fuel)).max().unwrap_or(0)
 }
+
+/// The name of a rule without its namespace: what reports, routes and people call it.
+pub fn bare_name(rule: &str) -> &str {
+    rule.rsplit_once('/').map_or(rule, |(_, name)| name)
+}
