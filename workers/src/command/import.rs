@@ -96,7 +96,7 @@ pub struct ImportReport {
     pub records: u64,
     /// Those that this run appended; the others were there already.
     pub appended: u64,
-    /// Time of the last record.
+    /// Time of the last record; absent where a run before had appended all of them.
     pub last_time: Option<Millis>,
 }
 
@@ -145,6 +145,11 @@ pub async fn import(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ImportError> {
     let mut run = Run::begin(source, settings, log).await?;
+    if run.is_done() {
+        let records = run.position.records;
+        progress(Progress { records, total: Some(records) });
+        return Ok(ImportReport { records, appended: 0, last_time: None });
+    }
     let (mut record, mut read, mut last_time) = (Vec::new(), 0_u64, None);
     while let Some(keyed) = source.next(&mut record)? {
         read += 1;
@@ -232,12 +237,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Whether a run before left nothing to append.
+    fn is_done(&self) -> bool {
+        self.position.complete && !self.lacks_end()
+    }
+
+    fn lacks_end(&self) -> bool {
+        self.settings.end_of_input && !self.position.ended
+    }
+
     async fn finish(&mut self, last_time: Option<Millis>) -> Result<(), ImportError> {
         self.flush().await?;
-        let end = self.settings.end_of_input && !self.position.ended;
-        if self.position.complete && !end {
-            return Ok(());
-        }
+        let end = self.lacks_end();
         self.position.complete = true;
         self.position.ended |= end;
         let time = last_time.unwrap_or(EARLIEST_EVENT_TIME);

@@ -134,9 +134,21 @@ async fn second_run_appends_nothing() {
     let log = Tape::default();
     run(&log, &mut Numbers::new(95)).await.unwrap();
     let before = log.records();
-    let report = run(&log, &mut Numbers::new(95)).await.unwrap();
+    let mut again = Numbers::new(95);
+    let report = run(&log, &mut again).await.unwrap();
     assert_eq!((report.records, report.appended), (95, 0));
     assert_eq!(log.records(), before);
+    assert_eq!(again.next, 0, "a complete import was read again");
+}
+
+#[tokio::test]
+async fn end_of_input_follows_an_import_that_was_complete_without_it() {
+    let (log, mut without_end) = (Tape::default(), settings());
+    without_end.end_of_input = false;
+    import(&mut Numbers::new(95), &without_end, &log, &mut |_| ()).await.unwrap();
+    let report = run(&log, &mut Numbers::new(95)).await.unwrap();
+    assert_eq!((report.appended, report.last_time), (0, Some(95_000)));
+    assert!(log.records().iter().all(|records| text(records).last().unwrap().contains("input.ended")));
 }
 
 #[tokio::test]
