@@ -10,10 +10,8 @@ use tokio::{
 };
 
 use super::{Pipeline, UpError};
+pub use crate::adapters::embedded::ADDRESS_FILE;
 use crate::http::{Site, StatusBoard, router};
-
-/// Name of the file in the data folder that tells the address of the process that has it open.
-pub const ADDRESS_FILE: &str = "address";
 
 /// Takes the address before anything is written.
 pub(super) async fn bind(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, UpError> {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::event_log::Partition;
 
+/// Name of the file that tells the address of the process that has the folder open.
+pub const ADDRESS_FILE: &str = "address";
+
 const FORMAT: u32 = 1;
 const LOCK: &str = "lock";
 const MARKER: &str = "pipeline.json";

@@ -19,6 +19,6 @@ mod writer;
 pub use clock::SystemClock;
 pub use database::{DataFolder, lake_path, open};
 pub use event_log::EmbeddedEventLog;
-pub use folder::{Description, OpenError, describe};
+pub use folder::{ADDRESS_FILE, Description, OpenError, describe};
 pub use object_store::FolderObjectStore;
 pub use state_store::EmbeddedStateStore;

@@ -22,6 +22,7 @@ impl Child {
         let process = Command::new(std::env::current_exe()?)
             .args(arguments)
             .current_dir(place)
+            .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
