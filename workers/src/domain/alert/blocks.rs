@@ -1,7 +1,7 @@
 //! The engine's state as blocks, one per zone, and what happens when rules change between two records.
 //!
-//! Invariants: blocks name rules by id and hash, never by index; timers are armed anew from what the
-//! blocks say; an alert whose rule changed or is gone resolves once, with the next record.
+//! Invariants: blocks name rules by id and hash, never by index; timers, and instances that do no more
+//! than watch, are made anew from what the blocks say; an alert whose rule changed or is gone resolves once, with the next record.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -172,8 +172,8 @@ impl AlertState {
 
     fn to_store<'a>(&'a self, memory: &'a ZoneMemory) -> ZoneToStore<'a> {
         let (mut rules, mut last) = (Vec::new(), None);
-        let mut instances = Vec::with_capacity(memory.instances.len());
-        for (id, instance) in &memory.instances {
+        let mut instances = Vec::new();
+        for (id, instance) in memory.instances.iter().filter(|(_, one)| !one.only_watches()) {
             if last != Some(id.rule) {
                 rules.extend(self.rules.get(id.rule).map(|rule| (rule.id.as_str(), rule.hash.as_str())));
                 last = Some(id.rule);

@@ -63,6 +63,11 @@ impl Instance {
     pub(super) fn is_forgettable(&self) -> bool {
         self.state == State::Inactive && self.watch == Watch::Off
     }
+
+    /// Nothing is to be said of it but that its stay or device is watched, which is found again from them.
+    pub(super) fn only_watches(&self) -> bool {
+        self.state == State::Inactive && matches!(self.watch, Watch::Limit | Watch::Silence)
+    }
 }
 
 /// A stay that goes on.
