@@ -177,8 +177,8 @@ pub struct ValidRevision {
     valid_from: Millis,
     file: Revision,
     by_zone: HashMap<Uuid, usize, FixedState>,
-    /// Zone of each watched space.
-    by_space: HashMap<Uuid, usize, FixedState>,
+    /// Zone of each watched space, and its position there.
+    by_space: HashMap<Uuid, (usize, usize), FixedState>,
 }
 
 /// Everything that is wrong with an inventory file.
@@ -250,7 +250,9 @@ impl ValidRevision {
     fn new(file: Revision) -> Self {
         let zones = || file.zones.iter().enumerate();
         let by_zone = zones().map(|(index, zone)| (zone.id, index)).collect();
-        let spaces = zones().flat_map(|(index, zone)| zone.spaces.iter().map(move |space| (space.id, index)));
+        let spaces = zones().flat_map(|(index, zone)| {
+            zone.spaces.iter().enumerate().map(move |(position, space)| (space.id, (index, position)))
+        });
         Self { valid_from: file.valid_from.as_millisecond(), by_zone, by_space: spaces.collect(), file }
     }
 
@@ -261,13 +263,18 @@ impl ValidRevision {
 
     /// The zone with this id.
     pub fn zone(&self, id: Uuid) -> Option<&Zone> {
-        self.file.zones.get(*self.by_zone.get(&id)?)
+        self.zones().get(self.zone_position(id)?)
     }
 
-    /// Whether the zone with this id has a watched space with that id.
-    pub fn has_space(&self, zone: Uuid, space: Uuid) -> bool {
-        let place = self.by_space.get(&space).and_then(|index| self.file.zones.get(*index));
-        place.is_some_and(|place| place.id == zone)
+    /// Where the zone with this id stands in the file.
+    pub fn zone_position(&self, id: Uuid) -> Option<usize> {
+        self.by_zone.get(&id).copied()
+    }
+
+    /// Where the watched space with that id stands in the zone with this one.
+    pub fn space_position(&self, zone: Uuid, space: Uuid) -> Option<usize> {
+        let (index, position) = *self.by_space.get(&space)?;
+        self.zones().get(index).filter(|place| place.id == zone).map(|_| position)
     }
 
     /// All zones, in the order of the file.

@@ -66,8 +66,7 @@ impl Pipeline {
         let imported = || {
             let status = self.json("/status");
             let lags = status["partitions"].as_array().unwrap();
-            let behind =
-                lags.iter().any(|one| one["occupancyLag"] != 0 || one["alertLag"] != 0 || one["end"] == 0);
+            let behind = lags.iter().any(|one| one["lag"] != 0 || one["end"] == 0);
             (!behind && status["import"].is_null() && status["events"]["read"] == 35_717).then_some(())
         };
         eventually("the end of the import", LIMIT, imported).unwrap();

@@ -11,6 +11,8 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::hints::Hint;
+
 /// See the module.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Vec<(Uuid, V)>")]
@@ -25,8 +27,18 @@ fn hash(id: Uuid) -> u64 {
 
 impl<V> IdMap<V> {
     fn position(&self, id: Uuid) -> Option<usize> {
-        let is_it = |position: &u32| self.entries.get(*position as usize).is_some_and(|(one, _)| *one == id);
-        self.index.find(hash(id), is_it).map(|position| *position as usize)
+        self.index.find(hash(id), |position| self.has_at(id, *position as usize)).map(|found| *found as usize)
+    }
+
+    fn has_at(&self, id: Uuid, position: usize) -> bool {
+        self.entries.get(position).is_some_and(|(one, _)| *one == id)
+    }
+
+    fn position_by(&self, id: Uuid, hint: &mut Hint) -> Option<usize> {
+        if !self.has_at(id, hint.index()) {
+            hint.set(self.position(id)?);
+        }
+        Some(hint.index())
     }
 
     /// The value of an id.
@@ -34,15 +46,38 @@ impl<V> IdMap<V> {
         self.entries.get(self.position(id)?).map(|(_, value)| value)
     }
 
+    /// The value of an id, if it is where the hint says.
+    pub(crate) fn peek(&self, id: Uuid, hint: Hint) -> Option<&V> {
+        self.entries.get(hint.index()).filter(|(one, _)| *one == id).map(|(_, value)| value)
+    }
+
     /// The value of an id, to change it.
     pub(crate) fn get_mut(&mut self, id: Uuid) -> Option<&mut V> {
-        let position = self.position(id)?;
+        self.get_mut_by(id, &mut Hint::default())
+    }
+
+    /// The value of an id, to change it.
+    pub(crate) fn get_mut_by(&mut self, id: Uuid, hint: &mut Hint) -> Option<&mut V> {
+        let position = self.position_by(id, hint)?;
         self.entries.get_mut(position).map(|(_, value)| value)
     }
 
+    /// Puts a value in the place of that of an id, or after all others.
+    pub(crate) fn insert(&mut self, id: Uuid, value: V) {
+        match self.get_mut(id) {
+            Some(known) => *known = value,
+            None => _ = self.push(id, value),
+        }
+    }
+
     /// The value of an id; what `make` makes at first sight.
-    pub(crate) fn get_or_insert_with(&mut self, id: Uuid, make: impl FnOnce() -> V) -> &mut V {
-        let position = self.position(id).unwrap_or_else(|| self.push(id, make()));
+    pub(crate) fn get_or_insert_with(
+        &mut self,
+        id: Uuid,
+        hint: &mut Hint,
+        make: impl FnOnce() -> V,
+    ) -> &mut V {
+        let position = self.position_by(id, hint).unwrap_or_else(|| self.push(id, make()));
         // Either it was found there or it was put there.
         let (_, value) = self.entries.get_mut(position).unwrap_or_else(|| unreachable!("a position holds"));
         value
@@ -60,6 +95,11 @@ impl<V> IdMap<V> {
     /// The ids.
     pub(crate) fn ids(&self) -> impl Iterator<Item = Uuid> {
         self.entries.iter().map(|(id, _)| *id)
+    }
+
+    /// Ids and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Uuid, &V)> {
+        self.entries.iter().map(|(id, value)| (*id, value))
     }
 
     /// The values.
@@ -110,7 +150,7 @@ mod tests {
     fn filled() -> IdMap<u32> {
         let mut map = IdMap::default();
         for number in 0..500 {
-            *map.get_or_insert_with(id(number % 250), || number) += 1_000;
+            *map.get_or_insert_with(id(number % 250), &mut Hint::default(), || number) += 1_000;
         }
         map
     }

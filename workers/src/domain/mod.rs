@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod calendar;
 pub mod generator;
+pub mod hints;
 pub(crate) mod id_map;
 pub mod id_memory;
 pub mod notify;

@@ -36,6 +36,11 @@ impl SequenceWindow {
         Self { high: first, missing }
     }
 
+    /// The highest number seen.
+    pub fn high(&self) -> u64 {
+        self.high
+    }
+
     /// Looks a number up and remembers it.
     pub fn observe(&mut self, seq: u64) -> Seen {
         if seq > self.high {

@@ -10,8 +10,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use parking_crds::{
     duration::Duration,
     event::{DeadLetterReason, Millis},
@@ -22,6 +20,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{
+    hints::{Hint, Hints},
     id_map::IdMap,
     id_memory::IdMemory,
     record::{Body, Record},
@@ -73,7 +72,7 @@ pub struct Judge {
     inventory: Arc<Inventory>,
     clock: PartitionClock,
     ids: IdMemory,
-    windows: HashMap<Uuid, KnownZone, FixedState>,
+    windows: IdMap<KnownZone>,
     /// Zones of which `changed` is set.
     changed: Vec<Uuid>,
 }
@@ -126,13 +125,13 @@ impl Judge {
             inventory,
             clock: PartitionClock::default(),
             ids: IdMemory::default(),
-            windows: HashMap::default(),
+            windows: IdMap::default(),
             changed: Vec::new(),
         }
     }
 
-    /// Passes the verdict and remembers the record.
-    pub fn decide(&mut self, record: &Record<'_>) -> Verdict {
+    /// Passes the verdict and remembers the record. The hints are those of its device.
+    pub fn decide(&mut self, record: &Record<'_>, hints: &mut Hints) -> Verdict {
         match record.body {
             Body::Tick => {
                 self.advance(record);
@@ -141,10 +140,10 @@ impl Judge {
             Body::InputEnded => return Verdict::Control,
             _ => {}
         }
-        if let Err(reason) = self.check(record) {
+        if let Err(reason) = self.check(record, hints) {
             return Verdict::Dead(reason);
         }
-        match self.look_up(record) {
+        match self.look_up(record, hints) {
             Known::New => {}
             Known::Duplicate => return Verdict::Duplicate,
             Known::Undecidable => return Verdict::Dead(DeadLetterReason::UndecidableAge),
@@ -153,6 +152,14 @@ impl Judge {
         self.advance(record);
         self.ids.remember(record.id, self.clock.published.unwrap_or(record.published));
         Verdict::Accepted { late }
+    }
+
+    /// Looks at what [`Judge::decide`] will touch, so that memory brings it; the answer means nothing.
+    pub fn look_ahead(&self, record: &Record<'_>, hints: &Hints) -> u64 {
+        let zone = record.zone.and_then(|zone| self.windows.peek(zone, hints.windows.0));
+        let boots = zone.and_then(|known| known.windows.0.peek(record.device, hints.windows.1));
+        boots.and_then(|boots| boots.last()).map_or(0, |known| known.window.high())
+            ^ hints.look_ahead(self.inventory.at(record.time))
     }
 
     /// No record older than this is expected; `None` before the first.
@@ -170,10 +177,12 @@ impl Judge {
         &self.inventory
     }
 
-    fn check(&self, record: &Record<'_>) -> Result<(), DeadLetterReason> {
+    fn check(&self, record: &Record<'_>, hints: &mut Hints) -> Result<(), DeadLetterReason> {
         let revision = self.inventory.at(record.time);
-        let zone = record.zone.and_then(|zone| revision.zone(zone)).ok_or(DeadLetterReason::UnknownZone)?;
-        if record.space.is_some_and(|space| !zone.is_count_only() && !revision.has_space(zone.id, space)) {
+        let zone = record.zone.and_then(|zone| hints.zone(revision, zone));
+        let zone = zone.ok_or(DeadLetterReason::UnknownZone)?;
+        if record.space.is_some_and(|space| !zone.is_count_only() && !hints.has_space(revision, zone, space))
+        {
             return Err(DeadLetterReason::UnknownSpace);
         }
         let counted = match record.body {
@@ -192,13 +201,13 @@ impl Judge {
         Ok(())
     }
 
-    fn look_up(&mut self, record: &Record<'_>) -> Known {
+    fn look_up(&mut self, record: &Record<'_>, hints: &mut Hints) -> Known {
         let (Some(seq), Some(zone)) = (record.seq, record.zone) else {
             return if self.ids.contains(record.id) { Known::Duplicate } else { Known::New };
         };
         let boot = record.boot.as_deref().unwrap_or_default().as_bytes();
-        let known = self.windows.entry(zone).or_default();
-        match known.windows.observe(record.device, boot, seq) {
+        let known = self.windows.get_or_insert_with(zone, &mut hints.windows.0, KnownZone::default);
+        match known.windows.observe(record.device, &mut hints.windows.1, boot, seq) {
             Seen::New => {
                 if !std::mem::replace(&mut known.changed, true) {
                     self.changed.push(zone);
@@ -229,7 +238,7 @@ impl Judge {
             blocks.push((key, content.map(|content| encode(&content))));
         }
         for zone in self.changed.drain(..) {
-            if let Some(known) = self.windows.get_mut(&zone) {
+            if let Some(known) = self.windows.get_mut(zone) {
                 known.changed = false;
                 let key = BlockKey { class: WINDOWS_CLASS, id: zone.as_u128() };
                 blocks.push((key, Some(encode(&known.windows))));
@@ -270,8 +279,8 @@ enum Known {
 }
 
 impl ZoneWindows {
-    fn observe(&mut self, device: Uuid, boot: &[u8], seq: u64) -> Seen {
-        let boots = self.0.get_or_insert_with(device, SmallVec::new);
+    fn observe(&mut self, device: Uuid, hint: &mut Hint, boot: &[u8], seq: u64) -> Seen {
+        let boots = self.0.get_or_insert_with(device, hint, SmallVec::new);
         if let Some(known) = boots.iter_mut().rev().find(|known| known.boot.as_slice() == boot) {
             return known.window.observe(seq);
         }

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::status::StatusBoard;
-use crate::view::Standing;
+use crate::{
+    runtime::{alert::Alert, occupancy::Occupancy, role::Duty},
+    view::Standing,
+};
 
 /// Content type of the answer.
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -43,8 +46,8 @@ pub(super) fn render(
         zones.with_label_values(&[] as &[&str]).add(gauge(totals.zones));
         sessions.with_label_values(&[] as &[&str]).inc_by(totals.sessions);
         let number = partition.partition.to_string();
-        for (role, next) in [("occupancy", partition.occupancy_next), ("alert", partition.alert_next)] {
-            lag.with_label_values(&[role, &number]).set(gauge(partition.end.saturating_sub(next)));
+        for role in [Occupancy::ROLE, Alert::ROLE] {
+            lag.with_label_values(&[role, &number]).set(gauge(partition.lag()));
         }
         if let Some(time) = partition.watermark() {
             watermark.with_label_values(&[&number]).set(time);

@@ -93,10 +93,8 @@ pub struct PartitionStatus {
     pub partition: u32,
     /// Records in the log.
     pub end: u64,
-    /// Records that occupancy has not committed.
-    pub occupancy_lag: u64,
-    /// Records that alert has not committed.
-    pub alert_lag: u64,
+    /// Records that are not committed.
+    pub lag: u64,
     /// How far event time has come.
     #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
@@ -227,8 +225,7 @@ fn partitions(standing: &Standing) -> Vec<PartitionStatus> {
     let status = |partition: &PartitionStanding| PartitionStatus {
         partition: partition.partition,
         end: partition.end,
-        occupancy_lag: partition.end.saturating_sub(partition.occupancy_next),
-        alert_lag: partition.end.saturating_sub(partition.alert_next),
+        lag: partition.lag(),
         watermark: partition.watermark().map(instant),
     };
     standing.partitions().iter().map(status).collect()

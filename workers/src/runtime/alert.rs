@@ -1,4 +1,4 @@
-//! The alert stage: judges and tracks like every stage, and asks the rules.
+//! The duty of alert: asks the rules about every record.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,20 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     outputs::Outputs,
-    stage::{BoxError, Stage},
+    role::{ChangedBlock, Duty, Finding, Heard},
+    stage::BoxError,
 };
 use crate::{
     domain::{
         alert::{AlertRecord, AlertState, AlertStatus, RuleSet, Settings, bare_name},
+        hints::Hints,
         observation::{Observed, Subject, ZoneFact},
-        record::{Body, Reading, Record},
-        track::Tracker,
-        verdict::{EventLimits, Judge, Verdict, encode},
+        record::Record,
+        track::Tracked,
+        verdict::encode,
     },
-    ports::{
-        event_log::{Offset, Stream},
-        state_store::BlockKey,
-    },
+    ports::{event_log::Stream, state_store::BlockKey},
 };
 
 /// What became of one rule's alerts on one partition since it began.
@@ -33,11 +32,9 @@ pub struct RuleTotals {
     pub resolved: u64,
 }
 
-/// The stage on one partition.
+/// What alert keeps beside the zones.
 #[derive(Debug)]
 pub struct Alert {
-    judge: Judge,
-    tracker: Tracker,
     engine: AlertState,
     records: Vec<AlertRecord>,
     totals: BTreeMap<String, RuleTotals>,
@@ -48,16 +45,9 @@ pub struct Alert {
 pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 24, id: 0 };
 
 impl Alert {
-    /// A stage that has seen nothing.
-    pub fn new(
-        limits: EventLimits,
-        inventory: &Arc<Inventory>,
-        rules: &Arc<RuleSet>,
-        settings: Settings,
-    ) -> Self {
+    /// An engine that has seen nothing.
+    pub fn new(inventory: &Arc<Inventory>, rules: &Arc<RuleSet>, settings: Settings) -> Self {
         Self {
-            judge: Judge::new(limits, Arc::clone(inventory)),
-            tracker: Tracker::new(Arc::clone(inventory)),
             engine: AlertState::new(Arc::clone(rules), Arc::clone(inventory), settings),
             records: Vec::new(),
             totals: BTreeMap::new(),
@@ -65,79 +55,83 @@ impl Alert {
         }
     }
 
-    fn observe(&mut self, offset: Offset, record: &Record<'_>, late: bool, outputs: &mut Outputs) {
-        let watermark = self.judge.watermark().unwrap_or(record.time);
-        let tracked = self.tracker.apply(record, late, watermark);
-        let subject = tracked.map_or(Subject::Time, |tracked| {
-            Subject::Zone(ZoneFact {
-                zone: tracked.zone,
-                view: tracked.view,
-                sessions: &tracked.news.changes,
-                device: tracked.device,
-            })
-        });
+    fn observe(
+        &mut self,
+        heard: &Heard<'_>,
+        record: &Record<'_>,
+        late: bool,
+        subject: Subject<'_>,
+        hints: &mut Hints,
+        outputs: &mut Outputs,
+    ) {
         let observed = Observed {
-            offset,
-            watermark,
+            offset: heard.offset,
+            watermark: heard.watermark.unwrap_or(record.time),
             event_time: record.time,
             late,
             replayed: record.is_replayed(),
             event_id: record.id,
             subject,
         };
-        self.engine.step(&observed, &mut self.records);
+        self.engine.step(&observed, hints, &mut self.records);
         for alert in self.records.drain(..) {
-            let name = bare_name(&alert.rule);
-            if !self.totals.contains_key(name) {
-                self.totals.insert(name.to_owned(), RuleTotals::default());
-            }
-            if let Some(totals) = self.totals.get_mut(name) {
-                match alert.state {
-                    AlertStatus::Resolved => totals.resolved += 1,
-                    AlertStatus::Firing | AlertStatus::NoData if alert.generation == 1 => totals.fired += 1,
-                    AlertStatus::Firing | AlertStatus::NoData => {}
-                }
-            }
+            count(&mut self.totals, &alert);
             outputs.push(Stream::Alerts, &alert);
         }
     }
 }
 
-impl Stage for Alert {
+fn count(totals: &mut BTreeMap<String, RuleTotals>, alert: &AlertRecord) {
+    let name = bare_name(&alert.rule);
+    if !totals.contains_key(name) {
+        totals.insert(name.to_owned(), RuleTotals::default());
+    }
+    let Some(totals) = totals.get_mut(name) else { return };
+    match alert.state {
+        AlertStatus::Resolved => totals.resolved += 1,
+        AlertStatus::Firing | AlertStatus::NoData if alert.generation == 1 => totals.fired += 1,
+        AlertStatus::Firing | AlertStatus::NoData => {}
+    }
+}
+
+fn subject<'a>(tracked: &'a Tracked<'_>) -> Subject<'a> {
+    Subject::Zone(ZoneFact {
+        zone: tracked.zone,
+        view: tracked.view,
+        sessions: &tracked.news.changes,
+        device: tracked.device,
+    })
+}
+
+impl Duty for Alert {
     const ROLE: &'static str = "alert";
+    const TELLS_TIME: bool = false;
 
-    fn step(&mut self, offset: Offset, bytes: &[u8], outputs: &mut Outputs) {
-        self.step_read(offset, &Reading::of(bytes), outputs);
-    }
-
-    fn step_read(&mut self, offset: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
-        let Ok(record) = &reading.record else { return };
-        match self.judge.decide(record) {
-            Verdict::Accepted { late } => self.observe(offset, record, late, outputs),
-            Verdict::Control if record.body == Body::Tick => self.observe(offset, record, false, outputs),
-            Verdict::Control | Verdict::Duplicate | Verdict::Dead(_) => {}
+    fn hear(&mut self, heard: &Heard<'_>, hints: &mut Hints, outputs: &mut Outputs) {
+        match &heard.finding {
+            Finding::Accepted { record, late, tracked } => {
+                let subject = tracked.as_ref().map_or(Subject::Time, subject);
+                self.observe(heard, record, *late, subject, hints, outputs);
+            }
+            Finding::Tick(record) => self.observe(heard, record, false, Subject::Time, hints, outputs),
+            Finding::InputEnded(_) | Finding::Duplicate | Finding::Dead { .. } => {}
         }
-        let end = (record.body == Body::InputEnded).then_some(record.time);
-        outputs.tell_watermark(&[Stream::Alerts], &mut self.told, self.judge.watermark(), end);
+        outputs.tell_watermark(&[Stream::Alerts], &mut self.told, heard.watermark, heard.finding.input_end());
     }
 
-    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
-        let mut blocks = self.judge.changed_blocks();
-        blocks.extend(self.tracker.changed_blocks());
+    fn look_ahead(&self, record: &Record<'_>, hints: &Hints) -> u64 {
+        self.engine.look_ahead(record.device, hints)
+    }
+
+    fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {
         blocks.extend(self.engine.dirty_blocks());
         blocks.push((TOTALS_BLOCK, Some(encode(&(&self.totals, self.told)))));
-        blocks
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
-        for (key, bytes) in blocks {
-            if *key == TOTALS_BLOCK {
-                (self.totals, self.told) = postcard::from_bytes(bytes)?;
-            }
-            self.judge.restore_block(*key, bytes)?;
-            self.tracker.restore_block(*key, bytes)?;
+        if let Some((_, bytes)) = blocks.iter().find(|(key, _)| *key == TOTALS_BLOCK) {
+            (self.totals, self.told) = postcard::from_bytes(bytes)?;
         }
-        self.judge.restored();
         Ok(self.engine.restore(blocks.iter().map(|(key, bytes)| (*key, bytes.as_ref())))?)
     }
 }

@@ -5,6 +5,6 @@ pub mod archive;
 pub mod notify;
 pub mod occupancy;
 pub mod outputs;
-pub mod pair;
+pub mod role;
 pub mod stage;
 mod tick;

@@ -1,31 +1,22 @@
-//! The occupancy stage: judges, tracks, writes sessions, dead letters and live state.
+//! The duty of occupancy: tells of stays, counts verdicts and buries dead letters.
 //!
-//! The only stage that counts verdicts and writes dead letters; the others agree silently.
+//! No other duty counts verdicts or writes dead letters; the others agree silently.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parking_crds::{
-    event::{DeadLetterReason, Millis},
-    inventory::Inventory,
-};
+use parking_crds::event::{DeadLetterReason, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     outputs::Outputs,
-    stage::{BoxError, Stage},
+    role::{ChangedBlock, Duty, Finding, Heard},
+    stage::BoxError,
 };
 use crate::{
-    domain::{
-        record::{Body, Reading, Record},
-        track::Tracker,
-        verdict::{EventLimits, Judge, Verdict, encode},
-    },
-    ports::{
-        event_log::{Offset, Stream},
-        state_store::BlockKey,
-    },
+    domain::{hints::Hints, track::Tracked, verdict::encode},
+    ports::{event_log::Stream, state_store::BlockKey},
 };
 
 /// Verdicts on one partition since it began; input records only, no ticks.
@@ -92,63 +83,40 @@ pub struct DeadLetter<'a> {
     pub bytes: String,
 }
 
-/// The stage on one partition.
-#[derive(Debug)]
+/// What occupancy keeps beside the zones.
+#[derive(Debug, Default)]
 pub struct Occupancy {
-    judge: Judge,
-    tracker: Tracker,
     totals: Totals,
     told: Option<Millis>,
 }
 
 /// Block of the totals.
-pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 16, id: 0 };
+pub const TOTALS_BLOCK: BlockKey = BlockKey { class: 9, id: 0 };
 
 impl Occupancy {
-    /// A stage that has seen nothing.
-    pub fn new(limits: EventLimits, inventory: &Arc<Inventory>) -> Self {
-        Self {
-            judge: Judge::new(limits, Arc::clone(inventory)),
-            tracker: Tracker::new(Arc::clone(inventory)),
-            totals: Totals::default(),
-            told: None,
-        }
-    }
-
     /// Verdicts so far.
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
 
-    /// The zones.
-    pub fn tracker(&self) -> &Tracker {
-        &self.tracker
-    }
-
-    /// The partition's watermark.
-    pub fn watermark(&self) -> Option<Millis> {
-        self.judge.watermark()
-    }
-
-    fn bury(&mut self, bytes: &[u8], reason: DeadLetterReason, detail: &str, outputs: &mut Outputs) {
+    fn bury(&mut self, heard: &Heard<'_>, reason: DeadLetterReason, detail: &str, outputs: &mut Outputs) {
         self.totals.read += 1;
         *self.totals.dead_letters.entry(reason).or_default() += 1;
         let letter = DeadLetter {
             record_type: "dead_letter",
             reason,
             detail,
-            event_time: self.judge.watermark(),
-            bytes: data_encoding::BASE64.encode(bytes),
+            event_time: heard.watermark,
+            bytes: data_encoding::BASE64.encode(heard.bytes),
         };
         outputs.emit(Stream::DeadLetters, &letter);
     }
 
-    fn accept(&mut self, record: &Record<'_>, late: bool, outputs: &mut Outputs) {
+    fn accept(&mut self, late: bool, tracked: Option<&Tracked<'_>>, outputs: &mut Outputs) {
         self.totals.read += 1;
         self.totals.accepted += 1;
         self.totals.late += u64::from(late);
-        let watermark = self.judge.watermark().unwrap_or(record.time);
-        let Some(tracked) = self.tracker.apply(record, late, watermark) else { return };
+        let Some(tracked) = tracked else { return };
         for session in &tracked.news.sessions {
             self.totals.sessions += u64::from(session.revision == 0);
             outputs.emit(Stream::Sessions, session);
@@ -159,53 +127,32 @@ impl Occupancy {
     }
 }
 
-impl Stage for Occupancy {
+impl Duty for Occupancy {
     const ROLE: &'static str = "occupancy";
+    const TELLS_TIME: bool = true;
 
-    fn step(&mut self, offset: Offset, bytes: &[u8], outputs: &mut Outputs) {
-        self.step_read(offset, &Reading::of(bytes), outputs);
-    }
-
-    fn step_read(&mut self, _: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
-        let bytes = reading.bytes;
-        let record = match &reading.record {
-            Ok(record) => record,
-            Err(refusal) => return self.bury(bytes, refusal.reason, &refusal.detail, outputs),
-        };
-        match self.judge.decide(record) {
-            Verdict::Accepted { late } => self.accept(record, late, outputs),
-            Verdict::Duplicate => {
+    fn hear(&mut self, heard: &Heard<'_>, _: &mut Hints, outputs: &mut Outputs) {
+        match &heard.finding {
+            Finding::Accepted { late, tracked, .. } => self.accept(*late, tracked.as_ref(), outputs),
+            Finding::Duplicate => {
                 self.totals.read += 1;
                 self.totals.duplicates += 1;
             }
-            Verdict::Dead(reason) => self.bury(bytes, reason, reason.as_str(), outputs),
-            Verdict::Control => {}
+            Finding::Dead { reason, detail } => self.bury(heard, *reason, detail, outputs),
+            Finding::Tick(_) | Finding::InputEnded(_) => {}
         }
-        let end = (record.body == Body::InputEnded).then_some(record.time);
         let streams = [Stream::Sessions, Stream::DeadLetters];
-        outputs.tell_watermark(&streams, &mut self.told, self.judge.watermark(), end);
+        outputs.tell_watermark(&streams, &mut self.told, heard.watermark, heard.finding.input_end());
     }
 
-    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
-        let mut blocks = self.judge.changed_blocks();
-        blocks.extend(self.tracker.changed_blocks());
+    fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {
         blocks.push((TOTALS_BLOCK, Some(encode(&(&self.totals, self.told)))));
-        blocks
-    }
-
-    fn time_to_tell(&self) -> Option<Millis> {
-        self.judge.newest()
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
-        for (key, bytes) in blocks {
-            if *key == TOTALS_BLOCK {
-                (self.totals, self.told) = postcard::from_bytes(bytes)?;
-            }
-            self.judge.restore_block(*key, bytes)?;
-            self.tracker.restore_block(*key, bytes)?;
+        if let Some((_, bytes)) = blocks.iter().find(|(key, _)| *key == TOTALS_BLOCK) {
+            (self.totals, self.told) = postcard::from_bytes(bytes)?;
         }
-        self.judge.restored();
         Ok(())
     }
 }

@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_crds::{duration::Duration, event::Millis};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{outputs::Outputs, tick};
-use crate::{
-    domain::record::Reading,
-    ports::{
-        PortError,
-        clock::Clock,
-        event_log::{Append, EventLog, Fetched, Offset, Partition, Records, Stream, StreamPartition},
-        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
-    },
+use crate::ports::{
+    PortError,
+    clock::Clock,
+    event_log::{Append, EventLog, Offset, Partition, Records, Stream, StreamPartition},
+    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
 };
 
 /// Why stored blocks could not be taken back.
@@ -28,13 +26,8 @@ pub trait Stage: Send + Sync {
     /// The role, as stores and metrics name it.
     const ROLE: &'static str;
 
-    /// Applies one record.
-    fn step(&mut self, offset: Offset, record: &[u8], outputs: &mut Outputs);
-
-    /// Applies one record that was read already, for others too.
-    fn step_read(&mut self, offset: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
-        self.step(offset, reading.bytes, outputs);
-    }
+    /// Applies records in their order, [`GROUP`] at most.
+    fn step(&mut self, records: &[(Offset, &[u8])], outputs: &mut Outputs);
 
     /// Blocks that changed since the last call.
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)>;
@@ -47,6 +40,10 @@ pub trait Stage: Send + Sync {
     /// Takes all stored blocks back; called once, on a new stage.
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError>;
 }
+
+/// Records that are stepped at a time: enough to fetch what they touch from memory at once, few enough
+/// that it is still near when they are stepped.
+pub const GROUP: usize = 32;
 
 /// When a stage commits, at the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,13 +133,13 @@ pub struct StageRunner<S> {
 }
 
 /// A stage in memory, and where it stands.
-pub(super) struct Owned<S> {
+struct Owned<S> {
     stage: S,
     token: Token,
     log_id: Uuid,
     base: Offset,
     /// First offset not yet stepped.
-    pub(super) next: Offset,
+    next: Offset,
     next_seq: u64,
     outputs: Outputs,
     since: Option<Millis>,
@@ -178,14 +175,25 @@ impl<S: Stage> StageRunner<S> {
 
     /// One turn of the loop.
     pub async fn turn(&mut self) -> Result<Turn, StageError> {
-        let Some(mut owned) = self.take().await? else { return Ok(Turn::Fenced) };
-        let fetched = self.fetch(owned.next).await?;
+        // Taken out until the end, so that an error drops it.
+        let owned = match self.owned.take() {
+            Some(owned) => Some(owned),
+            None => self.claim().await?,
+        };
+        let Some(mut owned) = owned else { return Ok(Turn::Fenced) };
+        let fetched = self.ports.log.read(self.source(), owned.next, self.limits.fetch_bytes).await?;
         let at_end = fetched.records.is_empty();
-        for (offset, record) in fetched.iter() {
-            owned.outputs.begin(offset);
-            owned.stage.step(offset, record, &mut owned.outputs);
-            self.passed(offset, &mut owned);
-            if self.is_full(&owned) && self.commit(&mut owned).await? == Outcome::Fenced {
+        if !at_end && owned.since.is_none() {
+            owned.since = Some(self.ports.clock.monotonic());
+        }
+        let mut records = fetched.iter();
+        loop {
+            let room = usize::try_from(self.room(&owned)).unwrap_or(GROUP);
+            let group: SmallVec<[_; GROUP]> = records.by_ref().take(room.clamp(1, GROUP)).collect();
+            let Some((last, _)) = group.last() else { break };
+            owned.stage.step(&group, &mut owned.outputs);
+            owned.next = last + 1;
+            if self.room(&owned) == 0 && self.commit(&mut owned).await? == Outcome::Fenced {
                 return Ok(Turn::Fenced);
             }
         }
@@ -196,46 +204,9 @@ impl<S: Stage> StageRunner<S> {
         Ok(if at_end { Turn::Idle } else { Turn::Advanced })
     }
 
-    /// Takes the stage out of the runner, claimed if need be; `None` where another has it. Until it is put
-    /// back, an error drops it.
-    pub(super) async fn take(&mut self) -> Result<Option<Owned<S>>, StageError> {
-        match self.owned.take() {
-            Some(owned) => Ok(Some(owned)),
-            None => self.claim().await,
-        }
-    }
-
-    /// Puts the stage back.
-    pub(super) fn put(&mut self, owned: Owned<S>) {
-        self.owned = Some(owned);
-    }
-
-    /// Records from an offset on.
-    pub(super) async fn fetch(&self, from: Offset) -> Result<Fetched, StageError> {
-        Ok(self.ports.log.read(self.source(), from, self.limits.fetch_bytes).await?)
-    }
-
-    /// Steps a record that was read for several stages, unless this one knows it already. Answers whether
-    /// a commit must not wait.
-    pub(super) fn step_read(&self, offset: Offset, reading: &Reading<'_>, owned: &mut Owned<S>) -> bool {
-        if offset < owned.next {
-            return false;
-        }
-        owned.outputs.begin(offset);
-        owned.stage.step_read(offset, reading, &mut owned.outputs);
-        self.passed(offset, owned);
-        self.is_full(owned)
-    }
-
-    fn passed(&self, offset: Offset, owned: &mut Owned<S>) {
-        owned.next = offset + 1;
-        if owned.since.is_none() {
-            owned.since = Some(self.ports.clock.monotonic());
-        }
-    }
-
-    fn is_full(&self, owned: &Owned<S>) -> bool {
-        owned.next - owned.base >= self.limits.records
+    /// Records that may still be stepped before a commit.
+    fn room(&self, owned: &Owned<S>) -> u64 {
+        self.limits.records.saturating_sub(owned.next - owned.base)
     }
 
     /// Completes when there is something to step.
@@ -260,7 +231,7 @@ impl<S: Stage> StageRunner<S> {
     }
 
     /// Whether the time or the outputs ask for a commit.
-    pub(super) fn is_due(&self, owned: &Owned<S>) -> bool {
+    fn is_due(&self, owned: &Owned<S>) -> bool {
         owned.outputs.len() >= self.limits.outputs
             || owned
                 .since
@@ -315,7 +286,7 @@ impl<S: Stage> StageRunner<S> {
     }
 
     /// Stores what was stepped since the last commit, and publishes it.
-    pub(super) async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
+    async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         owned.since = None;
         if owned.next == owned.base {
             return Ok(Outcome::Stored);

@@ -159,8 +159,7 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let mut stop = service::stop_signal()?;
     let pipeline = Pipeline::open(deployment, options)?;
     let lake = tables::open(&pipeline.folder, pipeline.ports.log.as_ref(), pipeline.partitions).await?;
-    let board =
-        Arc::new(StatusBoard::new(&pipeline.name, 2 * pipeline.partitions as usize, Arc::clone(&clock)));
+    let board = Arc::new(StatusBoard::new(&pipeline.name, pipeline.partitions as usize, Arc::clone(&clock)));
     let service = Service::start(listener, &pipeline, &board)?;
     // A new route is told of all that comes from here on, so it stands before the first stage does.
     let deliveries = Deliveries::start(&pipeline).await?;

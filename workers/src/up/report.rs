@@ -16,9 +16,9 @@ use crate::{
         state_store::{BlockKey, StageKey, StateStore},
     },
     runtime::{
-        alert::{self, Alert, RuleTotals},
-        occupancy::{self, EventTotals, Occupancy, Totals},
-        stage::Stage,
+        alert::{self, RuleTotals},
+        occupancy::{self, EventTotals, Totals},
+        role::{Duty, Together},
     },
 };
 
@@ -71,12 +71,12 @@ impl Report {
         }
         for partition in 0..partitions {
             let totals: Option<(Totals, Option<Millis>)> =
-                block(store, Occupancy::ROLE, partition, occupancy::TOTALS_BLOCK).await?;
+                block(store, partition, occupancy::TOTALS_BLOCK).await?;
             if let Some((totals, _)) = totals {
                 report.add_events(&totals);
             }
             let totals: Option<(BTreeMap<String, RuleTotals>, Option<Millis>)> =
-                block(store, Alert::ROLE, partition, alert::TOTALS_BLOCK).await?;
+                block(store, partition, alert::TOTALS_BLOCK).await?;
             for (rule, totals) in totals.into_iter().flat_map(|(rules, _)| rules) {
                 let rule = report.alerts.entry(rule).or_default();
                 rule.fired += totals.fired;
@@ -143,10 +143,10 @@ impl Report {
 
 async fn block<T: for<'de> Deserialize<'de>>(
     store: &dyn StateStore,
-    role: &'static str,
     partition: Partition,
     wanted: BlockKey,
 ) -> Result<Option<T>, UpError> {
+    let role = Together::ROLE;
     let stored = store.peek(&StageKey { role, partition }).await?;
     let found = stored.and_then(|stored| stored.blocks.into_iter().find(|(key, _)| *key == wanted));
     found.map(|(_, bytes)| postcard::from_bytes(&bytes)).transpose().map_err(|source| UpError::Totals {

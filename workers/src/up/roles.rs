@@ -18,7 +18,7 @@ use crate::{
         alert::Alert,
         archive::Flush,
         occupancy::Occupancy,
-        pair::PairRunner,
+        role::{RoleStage, Together},
         stage::{StageError, StageRunner, Turn},
     },
 };
@@ -124,31 +124,29 @@ fn start_stages(
     let (limits, commit) = (pipeline.limits, pipeline.options.commit);
     let mut stages = JoinSet::new();
     for partition in 0..pipeline.partitions {
-        let inventory = Arc::clone(&pipeline.deployment.inventory);
-        let occupancy = move || Occupancy::new(limits, &inventory);
-        let occupancy = StageRunner::new(pipeline.ports.clone(), partition, commit, occupancy, Uuid::new_v4);
         let (inventory, rules) = (Arc::clone(&pipeline.deployment.inventory), Arc::clone(rules));
         let settings = Settings { tenant: pipeline.name.clone(), partition };
-        let alert = move || Alert::new(limits, &inventory, &rules, settings.clone());
-        let alert = StageRunner::new(pipeline.ports.clone(), partition, commit, alert, Uuid::new_v4);
-        stages.spawn(drive(PairRunner::new(occupancy, alert), driver.clone()));
+        let make = move || {
+            let alert = Alert::new(&inventory, &rules, settings.clone());
+            RoleStage::new(limits, &inventory, (Occupancy::default(), alert))
+        };
+        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, make, Uuid::new_v4);
+        stages.spawn(drive(runner, driver.clone()));
     }
     stages
 }
 
-/// Both stages of a partition.
-type Stages = PairRunner<Occupancy, Alert>;
+type Runner = StageRunner<RoleStage<Together>>;
 
-/// Turns both stages of a partition until they are told to end and nothing is left to step.
-async fn drive(mut runner: Stages, mut driver: Driver) -> Result<(), StageError> {
-    let (mut started, partition) = (false, runner.runners().0.source().partition);
+/// Turns the stage of a partition until it is told to end and nothing is left to step.
+async fn drive(mut runner: Runner, mut driver: Driver) -> Result<(), StageError> {
+    let (mut started, partition) = (false, runner.source().partition);
     let mut heard = driver.clock.monotonic();
     loop {
         let ends = *driver.ends.borrow_and_update();
         match runner.turn().await {
             Ok(turn) => {
                 if !std::mem::replace(&mut started, true) {
-                    driver.board.stage_started();
                     driver.board.stage_started();
                 }
                 match turn {
@@ -173,7 +171,7 @@ async fn drive(mut runner: Stages, mut driver: Driver) -> Result<(), StageError>
 
 /// Waits for records; after long silence it tells the time that has passed. Answers when something was
 /// last heard.
-async fn rest(runner: &Stages, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
+async fn rest(runner: &Runner, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
     let silence = driver.idle_after.filter(|_| runner.tells_time());
     let now = driver.clock.monotonic();
     let left = silence.map(|after| Duration::from_millis((after.millis() - (now - heard)).max(0)));

@@ -16,8 +16,8 @@ use crate::{
         state_store::StageKey,
     },
     runtime::{
-        alert::Alert,
         occupancy::{Occupancy, Totals},
+        role::{Duty, RoleStage, Together},
         stage::Stage,
     },
 };
@@ -29,22 +29,25 @@ pub struct PartitionStanding {
     pub partition: Partition,
     /// Offset after its last event.
     pub end: Offset,
-    /// First event that occupancy has not committed.
-    pub occupancy_next: Offset,
-    /// First event that alert has not committed.
-    pub alert_next: Offset,
-    occupancy: Occupancy,
+    /// First event that is not committed.
+    next: Offset,
+    stage: RoleStage<Occupancy>,
 }
 
 impl PartitionStanding {
+    /// Events that are not committed.
+    pub fn lag(&self) -> u64 {
+        self.end.saturating_sub(self.next)
+    }
+
     /// Verdicts so far.
     pub fn totals(&self) -> &Totals {
-        self.occupancy.totals()
+        self.stage.duty().totals()
     }
 
     /// How far event time has come, ms.
     pub fn watermark(&self) -> Option<Millis> {
-        self.occupancy.watermark()
+        self.stage.watermark()
     }
 }
 
@@ -102,7 +105,7 @@ impl Standing {
     fn zone_row(&self, place: &Zone) -> Option<ZoneRow> {
         let partition = self.partition_of(place.id)?;
         let watermark = partition.watermark().unwrap_or(Millis::MIN);
-        let view = partition.occupancy.tracker().view(place.id, watermark)?;
+        let view = partition.stage.tracker().view(place.id, watermark)?;
         let known = view.capacity.saturating_sub(view.unknown);
         Some(ZoneRow {
             zone: place.user_zone_id.clone(),
@@ -116,7 +119,7 @@ impl Standing {
     }
 
     fn state(&self, zone: Uuid) -> Option<&ZoneState> {
-        self.partition_of(zone)?.occupancy.tracker().state(zone)
+        self.partition_of(zone)?.stage.tracker().state(zone)
     }
 
     fn partition_of(&self, zone: Uuid) -> Option<&PartitionStanding> {
@@ -130,17 +133,15 @@ async fn read_partition(
     partition: Partition,
     end: Offset,
 ) -> Result<PartitionStanding, ViewError> {
-    let store = settings.ports.store.as_ref();
-    let mut occupancy = Occupancy::new(settings.limits, &settings.inventory);
-    let stored = store.peek(&StageKey { role: Occupancy::ROLE, partition }).await?;
-    let occupancy_next = stored.as_ref().map_or(0, |stored| stored.next_offset);
+    let role = Together::ROLE;
+    let mut stage = RoleStage::new(settings.limits, &settings.inventory, Occupancy::default());
+    let stored = settings.ports.store.peek(&StageKey { role, partition }).await?;
+    let next = stored.as_ref().map_or(0, |stored| stored.next_offset);
     if let Some(stored) = stored {
-        let unreadable = |source| ViewError::State { role: Occupancy::ROLE, partition, source };
-        occupancy.restore(&stored.blocks).map_err(unreadable)?;
+        let unreadable = |source| ViewError::State { role, partition, source };
+        stage.restore(&stored.blocks).map_err(unreadable)?;
     }
-    let alert = store.peek(&StageKey { role: Alert::ROLE, partition }).await?;
-    let alert_next = alert.map_or(0, |stored| stored.next_offset);
-    Ok(PartitionStanding { partition, end, occupancy_next, alert_next, occupancy })
+    Ok(PartitionStanding { partition, end, next, stage })
 }
 
 fn status(view: SpaceView) -> SpaceStatus {

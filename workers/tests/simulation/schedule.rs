@@ -32,7 +32,7 @@ use crate::{
     planted::let_others_go,
     rules::TENANT,
     trace::Trace,
-    world::{Checkpoint, World},
+    world::{Checkpoint, Player, World},
 };
 
 const OWNERS: usize = 2;
@@ -57,8 +57,7 @@ struct Seat {
 #[derive(Clone, Copy, Debug)]
 enum Task {
     Produce(Partition),
-    Occupancy(Partition),
-    Alert(Partition),
+    Play(Player, Partition),
     Archive,
 }
 
@@ -75,7 +74,7 @@ pub(crate) struct Schedule<'w> {
     chance: Chance,
     step: Rc<Cell<u64>>,
     actors: Vec<Actor>,
-    /// Of occupancy, then of alert, by partition.
+    /// Of each player in turn, by partition.
     seats: Vec<Rc<Seat>>,
     /// Next batch of each producer: what survives its crash.
     positions: Vec<Rc<Cell<usize>>>,
@@ -101,13 +100,13 @@ impl<'w> Schedule<'w> {
             chance: Chance::new(seed, 3),
             step: Rc::default(),
             actors: Vec::new(),
-            seats: (0..2 * partitions as usize).map(seat).collect(),
+            seats: (0..world.players().len() * partitions as usize).map(seat).collect(),
             positions: (0..partitions).map(|_| Rc::default()).collect(),
             checkpoints: VecDeque::new(),
             roll_backs: 0,
         };
-        let stages =
-            (0..partitions).flat_map(|partition| [Task::Occupancy(partition), Task::Alert(partition)]);
+        let play = |partition| world.players().iter().map(move |player| Task::Play(*player, partition));
+        let stages = (0..partitions).flat_map(play);
         let tasks: Vec<Task> = stages.chain([Task::Archive]).collect();
         let mut cast: Vec<_> =
             (0..OWNERS).flat_map(|owner| tasks.iter().map(move |task| (owner, *task))).collect();
@@ -148,9 +147,10 @@ impl<'w> Schedule<'w> {
         let appended = world.script.batches.iter().zip(&self.positions);
         let stepped = |partition| {
             let end = world.end(partition);
-            ["occupancy", "alert"]
-                .into_iter()
-                .all(|role| world.stored(role, partition).is_some_and(|stored| stored.next_offset == end))
+            let stands_there = |player: &Player| {
+                world.stored(player.role(), partition).is_some_and(|one| one.next_offset == end)
+            };
+            world.players().iter().all(stands_there)
         };
         appended.into_iter().all(|(batches, position)| position.get() == batches.len())
             && (0..world.script.partitions).all(stepped)
@@ -164,11 +164,15 @@ impl<'w> Schedule<'w> {
             self.finish("a producer", self.begin(OWNERS, Task::Produce(partition)));
         }
         for partition in 0..self.world.script.partitions {
-            let trace = &self.world.trace;
-            let occupancy = Box::pin(until_idle(self.world.occupancy(partition), trace.clone()));
-            let alert = Box::pin(until_idle(self.world.alert(partition), trace.clone()));
-            self.finish("occupancy", occupancy);
-            self.finish("alert", alert);
+            for player in self.world.players() {
+                let trace = self.world.trace.clone();
+                let life: Life = match player {
+                    Player::Occupancy => Box::pin(until_idle(self.world.occupancy(partition), trace)),
+                    Player::Alert => Box::pin(until_idle(self.world.alert(partition), trace)),
+                    Player::Together => Box::pin(until_idle(self.world.together(partition), trace)),
+                };
+                self.finish(player.role(), life);
+            }
         }
         let (mut archive, trace) =
             (self.world.archive(9, (0..self.world.script.partitions).collect()), self.world.trace.clone());
@@ -194,8 +198,6 @@ impl<'w> Schedule<'w> {
 
     fn begin(&self, owner: usize, task: Task) -> Life {
         let (world, trace) = (self.world, self.world.trace.clone());
-        let seat = |index: usize| Rc::clone(&self.seats[index]);
-        let partitions = world.script.partitions as usize;
         let step = Rc::clone(&self.step);
         match task {
             Task::Produce(partition) => {
@@ -204,13 +206,17 @@ impl<'w> Schedule<'w> {
                 let batches = world.script.batches[partition as usize].clone();
                 Box::pin(produce(world.faulty_log(), at, batches, position))
             }
-            Task::Occupancy(partition) => {
-                let seat = seat(partition as usize);
-                Box::pin(serve(world.occupancy(partition), seat, owner, step, trace))
-            }
-            Task::Alert(partition) => {
-                let seat = seat(partitions + partition as usize);
-                Box::pin(serve(world.alert(partition), seat, owner, step, trace))
+            Task::Play(player, partition) => {
+                let turn = world.players().iter().position(|one| *one == player).unwrap();
+                let seat = turn * world.script.partitions as usize + partition as usize;
+                let seat = Rc::clone(&self.seats[seat]);
+                match player {
+                    Player::Occupancy => {
+                        Box::pin(serve(world.occupancy(partition), seat, owner, step, trace))
+                    }
+                    Player::Alert => Box::pin(serve(world.alert(partition), seat, owner, step, trace)),
+                    Player::Together => Box::pin(serve(world.together(partition), seat, owner, step, trace)),
+                }
             }
             Task::Archive => {
                 let archive = world.archive(owner as u64, self.share_of_an_archive());

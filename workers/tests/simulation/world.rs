@@ -30,6 +30,7 @@ use parking_workers::{
         alert::Alert,
         archive::{Archive, ArchivePorts, ArchiveSettings, NdjsonEncoder, RollAfter},
         occupancy::Occupancy,
+        role::{Duty, RoleStage, Together},
         stage::{CommitLimits, Stage, StagePorts, StageRunner},
     },
 };
@@ -64,6 +65,26 @@ pub(crate) struct World {
     commit: CommitLimits,
     roll: RollAfter,
     owners: Arc<AtomicU64>,
+    /// One process has both duties of a partition.
+    is_together: bool,
+}
+
+/// Who steps the records of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Player {
+    Occupancy,
+    Alert,
+    Together,
+}
+
+impl Player {
+    pub(crate) fn role(self) -> &'static str {
+        match self {
+            Self::Occupancy => Occupancy::ROLE,
+            Self::Alert => Alert::ROLE,
+            Self::Together => Together::ROLE,
+        }
+    }
 }
 
 /// The doubles that keep something of their own.
@@ -118,6 +139,7 @@ impl World {
             commit,
             roll,
             owners: Arc::default(),
+            is_together: chance.hits(500),
         }
     }
 
@@ -147,15 +169,42 @@ impl World {
         StageRunner::new(self.stage_ports(), partition, self.commit, make, draw)
     }
 
-    pub(crate) fn occupancy(&self, partition: Partition) -> StageRunner<Flawed<Occupancy>> {
+    fn role_stage<D: Duty + 'static>(
+        &self,
+        partition: Partition,
+        duty: impl Fn() -> D + Send + Sync + 'static,
+    ) -> StageRunner<Flawed<RoleStage<D>>> {
         let (limits, inventory) = (self.script.limits, Arc::clone(&self.script.inventory));
-        self.runner(partition, move || Occupancy::new(limits, &inventory))
+        self.runner(partition, move || RoleStage::new(limits, &inventory, duty()))
     }
 
-    pub(crate) fn alert(&self, partition: Partition) -> StageRunner<Flawed<Alert>> {
-        let (limits, inventory) = (self.script.limits, Arc::clone(&self.script.inventory));
+    fn alert_duty(&self, partition: Partition) -> impl Fn() -> Alert + Send + Sync + 'static {
+        let inventory = Arc::clone(&self.script.inventory);
         let (rules, settings) = (rules::compiled(), Settings { tenant: TENANT.to_owned(), partition });
-        self.runner(partition, move || Alert::new(limits, &inventory, &rules, settings.clone()))
+        move || Alert::new(&inventory, &rules, settings.clone())
+    }
+
+    pub(crate) fn occupancy(&self, partition: Partition) -> StageRunner<Flawed<RoleStage<Occupancy>>> {
+        self.role_stage(partition, Occupancy::default)
+    }
+
+    pub(crate) fn alert(&self, partition: Partition) -> StageRunner<Flawed<RoleStage<Alert>>> {
+        self.role_stage(partition, self.alert_duty(partition))
+    }
+
+    pub(crate) fn together(&self, partition: Partition) -> StageRunner<Flawed<RoleStage<Together>>> {
+        let alert = self.alert_duty(partition);
+        self.role_stage(partition, move || (Occupancy::default(), alert()))
+    }
+
+    /// How the duties are shared out, the same for all partitions.
+    pub(crate) fn players(&self) -> &'static [Player] {
+        if self.is_together { &[Player::Together] } else { &[Player::Occupancy, Player::Alert] }
+    }
+
+    /// The role under which the player, or who plays its part, keeps its state.
+    pub(crate) fn role_of(&self, player: Player) -> &'static str {
+        if self.is_together { Together::ROLE } else { player.role() }
     }
 
     pub(crate) fn archive(&self, owner: u64, partitions: Vec<Partition>) -> Archive {

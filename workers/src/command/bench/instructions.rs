@@ -5,8 +5,14 @@
 use super::{BenchError, scenario::Scenario};
 use crate::{
     domain::record::Reading,
-    ports::event_log::Records,
-    runtime::{alert::Alert, occupancy::Occupancy, outputs::Outputs, stage::Stage},
+    ports::event_log::{Offset, Records},
+    runtime::{
+        alert::Alert,
+        occupancy::Occupancy,
+        outputs::Outputs,
+        role::{RoleStage, Together},
+        stage::GROUP,
+    },
 };
 
 /// Records in all: the first of them make every device known.
@@ -18,40 +24,36 @@ const SPACES: u32 = 200;
 pub fn run() -> Result<usize, BenchError> {
     let scenario = Scenario::new(ZONES, SPACES)?;
     let mut feed = scenario.feed()?;
+    let alert = Alert::new(&scenario.inventory, &scenario.rules, Scenario::settings(0));
     let mut work = Work {
-        occupancy: Occupancy::new(scenario.limits, &scenario.inventory),
-        alert: Alert::new(scenario.limits, &scenario.inventory, &scenario.rules, Scenario::settings(0)),
+        stage: RoleStage::new(scenario.limits, &scenario.inventory, (Occupancy::default(), alert)),
         outputs: Outputs::new(0),
-        offset: 0,
     };
+    let mut offset = 0;
     let counted = feed.take(EVENTS);
     for (_, records) in &counted {
-        step_counted(&mut work, &read_counted(records));
+        step_counted(&mut work, &read_counted(offset, records));
+        offset += records.len() as u64;
     }
     Ok(work.outputs.len())
 }
 
 struct Work {
-    occupancy: Occupancy,
-    alert: Alert,
+    stage: RoleStage<Together>,
     outputs: Outputs,
-    offset: u64,
 }
 
 /// Reading alone; callgrind is told this name.
 #[inline(never)]
-fn read_counted(records: &Records) -> Vec<Reading<'_>> {
-    records.iter().map(Reading::of).collect()
+fn read_counted(first: Offset, records: &Records) -> Vec<(Offset, Reading<'_>)> {
+    (first..).zip(records.iter().map(Reading::of)).collect()
 }
 
 /// Verdict, occupancy and alert of what was read; callgrind is told this name.
 #[inline(never)]
-fn step_counted(work: &mut Work, readings: &[Reading<'_>]) {
-    for reading in readings {
-        work.outputs.begin(work.offset);
-        work.occupancy.step_read(work.offset, reading, &mut work.outputs);
-        work.alert.step_read(work.offset, reading, &mut work.outputs);
-        work.offset += 1;
+fn step_counted(work: &mut Work, readings: &[(Offset, Reading<'_>)]) {
+    for group in readings.chunks(GROUP) {
+        work.stage.step_readings(group, &mut work.outputs);
     }
 }
 

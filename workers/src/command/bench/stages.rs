@@ -1,4 +1,4 @@
-//! The work that is measured: both stages of every partition, to the end of a log.
+//! The work that is measured: occupancy and alert of every partition, to the end of a log.
 //!
 //! Must not measure. Tasks start here and nowhere else in the bench.
 
@@ -25,15 +25,17 @@ use crate::{
     runtime::{
         alert::Alert,
         occupancy::{Occupancy, TOTALS_BLOCK, Totals},
-        pair::PairRunner,
-        stage::{CommitLimits, Stage, StagePorts, StageRunner, Turn},
+        role::{Duty, RoleStage, Together},
+        stage::{CommitLimits, StagePorts, StageRunner, Turn},
     },
 };
 
 const READ_BYTES: usize = 1 << 20;
 
-/// Both stages of each partition, on the folder's log.
-pub(super) struct Runners(Vec<PairRunner<Occupancy, Alert>>);
+type Runner = StageRunner<RoleStage<Together>>;
+
+/// The stage of each partition, on the folder's log.
+pub(super) struct Runners(Vec<Runner>);
 
 impl Runners {
     #[expect(clippy::disallowed_methods, reason = "owners of the bench get their names here")]
@@ -44,18 +46,16 @@ impl Runners {
             clock: Arc::new(SystemClock::new()),
         };
         let limits = CommitLimits::default();
-        let pair = |partition| {
+        let runner = |partition| {
             let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
-            let occupancy = move || Occupancy::new(judged, &inventory);
-            let inventory = Arc::clone(&scenario.inventory);
             let (rules, settings) = (Arc::clone(&scenario.rules), Scenario::settings(partition));
-            let alert = move || Alert::new(judged, &inventory, &rules, settings.clone());
-            PairRunner::new(
-                StageRunner::new(ports.clone(), partition, limits, occupancy, Uuid::new_v4),
-                StageRunner::new(ports.clone(), partition, limits, alert, Uuid::new_v4),
-            )
+            let make = move || {
+                let alert = Alert::new(&inventory, &rules, settings.clone());
+                RoleStage::new(judged, &inventory, (Occupancy::default(), alert))
+            };
+            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
         };
-        Self((0..PARTITIONS).map(pair).collect())
+        Self((0..PARTITIONS).map(runner).collect())
     }
 
     /// Runs all until each stands at its partition's `ends`.
@@ -67,20 +67,15 @@ impl Runners {
         Ok(Self(join(&mut tasks).await?))
     }
 
-    fn occupancies(&self) -> impl Iterator<Item = &Occupancy> {
-        self.0.iter().filter_map(|pair| pair.runners().0.stage())
+    fn stages(&self) -> impl Iterator<Item = &RoleStage<Together>> {
+        self.0.iter().filter_map(StageRunner::stage)
     }
 }
 
-async fn run_to<A: Stage, B: Stage>(
-    mut runner: PairRunner<A, B>,
-    end: Offset,
-) -> Result<PairRunner<A, B>, BenchError> {
+async fn run_to(mut runner: Runner, end: Offset) -> Result<Runner, BenchError> {
     loop {
         match runner.turn().await? {
-            Turn::Idle if runner.runners().0.next_offset().is_some_and(|next| next >= end) => {
-                return Ok(runner);
-            }
+            Turn::Idle if runner.next_offset().is_some_and(|next| next >= end) => return Ok(runner),
             Turn::Idle => runner.wait().await?,
             Turn::Advanced => tokio::task::yield_now().await,
             Turn::Fenced => return Err(BenchError::Wrong("a stage was fenced by nobody".to_owned())),
@@ -184,7 +179,7 @@ pub(super) async fn found(
             alerts,
         });
     }
-    for stage in runners.occupancies() {
+    for stage in runners.stages() {
         let mark = stage.watermark().unwrap_or(Millis::MIN);
         answer.zones.extend(stage.tracker().zones().filter_map(|(zone, _)| {
             let view = stage.tracker().view(zone, mark)?;
@@ -200,7 +195,7 @@ pub(super) async fn found(
 }
 
 async fn totals(folder: &DataFolder, partition: Partition) -> Result<Totals, BenchError> {
-    let key = StageKey { role: Occupancy::ROLE, partition };
+    let key = StageKey { role: Together::ROLE, partition };
     let blocks = folder.state_store().peek(&key).await?.map(|stored| stored.blocks).unwrap_or_default();
     let block: Option<Bytes> =
         blocks.into_iter().find(|(key, _)| *key == TOTALS_BLOCK).map(|(_, block)| block);

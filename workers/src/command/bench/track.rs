@@ -1,4 +1,4 @@
-//! `bench track`: from the embedded log through both stages, beside the bound of reading and parsing.
+//! `bench track`: from the embedded log through occupancy and alert, beside the bound of reading and parsing.
 
 use std::{path::Path, sync::Arc};
 

@@ -19,7 +19,10 @@ use super::{
     watch_key,
     zone::{InstanceId, Watch, WatchedDevice},
 };
-use crate::domain::observation::{DeviceSignal, DeviceState};
+use crate::domain::{
+    hints::Hint,
+    observation::{DeviceSignal, DeviceState},
+};
 
 impl AlertState {
     /// Begins to watch the zone's devices, silent from its first record on.
@@ -41,7 +44,7 @@ impl AlertState {
                 is_watched: false,
             };
             if let Some(memory) = self.zones.get_mut(zone as usize) {
-                memory.devices.get_or_insert_with(subject, || fresh);
+                memory.devices.get_or_insert_with(subject, &mut Hint::default(), || fresh);
             }
             for &rule in absences.iter() {
                 self.rewatch(zone, InstanceId { rule, subject });
@@ -54,12 +57,12 @@ impl AlertState {
         matches!(condition, Some(Condition::Absence(absence)) if absence.watches(source_type))
     }
 
-    pub(super) fn hear(&mut self, zone: u32, signal: DeviceSignal, step: &mut Step<'_>) {
+    pub(super) fn hear(&mut self, zone: u32, signal: DeviceSignal, hint: &mut Hint, step: &mut Step<'_>) {
         let Some(plan) = self.plans.get(zone as usize).filter(|plan| !plan.absences.is_empty()) else {
             return;
         };
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
-        let Some(device) = memory.devices.get_mut(signal.id) else { return };
+        let Some(device) = memory.devices.get_mut_by(signal.id, hint) else { return };
         match signal.state {
             DeviceState::Lost => return,
             DeviceState::Decommissioned => device.retired = device.retired.max(Some(step.event_time)),

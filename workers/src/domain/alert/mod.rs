@@ -46,7 +46,10 @@ use self::{
     timer::Timers,
     zone::{InstanceId, Stay, ZoneMemory, ZonePlan},
 };
-use super::observation::{Observed, SessionChange, Subject, ZoneFact};
+use super::{
+    hints::{Hint, Hints},
+    observation::{Observed, SessionChange, Subject, ZoneFact},
+};
 use crate::ports::state_store::BlockKey;
 
 /// What the engine needs to know of its place.
@@ -134,8 +137,9 @@ impl AlertState {
         &self.rules
     }
 
-    /// Judges one accepted record; what must be told is appended to `out`.
-    pub fn step(&mut self, input: &Observed<'_>, out: &mut Vec<AlertRecord>) {
+    /// Judges one accepted record; what must be told is appended to `out`. The hints are those of its
+    /// device.
+    pub fn step(&mut self, input: &Observed<'_>, hints: &mut Hints, out: &mut Vec<AlertRecord>) {
         if matches!(input.subject, Subject::InputEnded) {
             return;
         }
@@ -147,9 +151,9 @@ impl AlertState {
             self.fire(key, deadline, &mut step);
         }
         if let Subject::Zone(fact) = &input.subject
-            && let Some(&zone) = self.by_id.get(&fact.zone)
+            && let Some(zone) = self.zone_of(fact.zone, &mut hints.alert.0)
         {
-            self.apply(zone, fact, &mut step);
+            self.apply(zone, fact, &mut hints.alert.1, &mut step);
         }
     }
 
@@ -168,7 +172,22 @@ impl AlertState {
         counts
     }
 
-    fn apply(&mut self, zone: u32, fact: &ZoneFact<'_>, step: &mut Step<'_>) {
+    /// Looks at what a step for this device will touch, so that memory brings it; the answer means nothing.
+    pub fn look_ahead(&self, device: Uuid, hints: &Hints) -> u64 {
+        let memory = self.zones.get(hints.alert.0.index());
+        memory
+            .and_then(|memory| memory.devices.peek(device, hints.alert.1))
+            .map_or(0, |one| one.heard.cast_unsigned())
+    }
+
+    fn zone_of(&self, id: Uuid, hint: &mut Hint) -> Option<u32> {
+        if self.plans.get(hint.index()).is_none_or(|plan| plan.id != id) {
+            hint.set(*self.by_id.get(&id)? as usize);
+        }
+        u32::try_from(hint.index()).ok()
+    }
+
+    fn apply(&mut self, zone: u32, fact: &ZoneFact<'_>, hint: &mut Hint, step: &mut Step<'_>) {
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
         if !step.late {
             memory.now = memory.now.max(step.event_time);
@@ -193,7 +212,7 @@ impl AlertState {
             }
         }
         if let Some(signal) = fact.device {
-            self.hear(zone, signal, step);
+            self.hear(zone, signal, hint, step);
         }
         if step.late {
             return;

@@ -157,7 +157,7 @@ fn step(engine: &mut AlertState, seen: &Seen, index: usize, watermark: Millis, o
         event_id: Uuid::from_u128(1_000 + index as u128),
         subject,
     };
-    engine.step(&input, out);
+    engine.step(&input, &mut Hints::default(), out);
 }
 
 /// What was told, as (state, minute at which it was so).

@@ -12,8 +12,6 @@ mod zone;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use parking_crds::{
     event::{EventType, Millis, SourceType},
     inventory::Inventory,
@@ -25,6 +23,8 @@ pub use space::{Presence, SpaceView};
 pub use zone::{Counters, ZoneState};
 
 use super::{
+    hints::Hints,
+    id_map::IdMap,
     observation::{DeviceSignal, DeviceState, SessionChange, ZoneView},
     record::{Body, Record},
     verdict::encode,
@@ -35,7 +35,7 @@ use crate::ports::state_store::BlockKey;
 #[derive(Clone, Debug)]
 pub struct Tracker {
     inventory: Arc<Inventory>,
-    zones: HashMap<Uuid, KnownZone, FixedState>,
+    zones: IdMap<KnownZone>,
     /// Zones of which `changed` is set.
     changed: Vec<Uuid>,
     news: News,
@@ -78,14 +78,21 @@ impl Tracker {
 
     /// A tracker that knows nothing yet.
     pub fn new(inventory: Arc<Inventory>) -> Self {
-        Self { inventory, zones: HashMap::default(), changed: Vec::new(), news: News::default() }
+        Self { inventory, zones: IdMap::default(), changed: Vec::new(), news: News::default() }
     }
 
-    /// Applies an accepted record; `None` for records without a zone of the inventory.
-    pub fn apply(&mut self, record: &Record<'_>, late: bool, watermark: Millis) -> Option<Tracked<'_>> {
+    /// Applies an accepted record; `None` for records without a zone of the inventory. The hints are those
+    /// of its device.
+    pub fn apply(
+        &mut self,
+        record: &Record<'_>,
+        late: bool,
+        watermark: Millis,
+        hints: &mut Hints,
+    ) -> Option<Tracked<'_>> {
         let id = record.zone?;
-        let place = self.inventory.at(record.time).zone(id)?;
-        let known = self.zones.entry(id).or_default();
+        let place = hints.zone(self.inventory.at(record.time), id)?;
+        let known = self.zones.get_or_insert_with(id, &mut hints.state.0, KnownZone::default);
         if !std::mem::replace(&mut known.changed, true) {
             self.changed.push(id);
         }
@@ -93,7 +100,7 @@ impl Tracker {
         self.news.changes.clear();
         self.news.sessions.clear();
         let first = zone.last_record().is_none();
-        zone.apply(place, record, late, &mut self.news);
+        zone.apply(place, record, late, &mut hints.state.1, &mut self.news);
         Some(Tracked {
             zone: id,
             first,
@@ -103,10 +110,16 @@ impl Tracker {
         })
     }
 
+    /// Looks at what [`Tracker::apply`] will touch, so that memory brings it; the answer means nothing.
+    pub fn look_ahead(&self, record: &Record<'_>, hints: &Hints) -> u64 {
+        let zone = record.zone.and_then(|zone| self.zones.peek(zone, hints.state.0));
+        zone.zip(record.space).map_or(0, |(zone, space)| zone.state.look_ahead(space, hints.state.1))
+    }
+
     /// How a zone stands at `watermark`; unknown while nothing was heard of it.
     pub fn view(&self, zone: Uuid, watermark: Millis) -> Option<ZoneView> {
         let place = self.inventory.at(watermark).zone(zone)?;
-        Some(self.zones.get(&zone).map_or_else(
+        Some(self.zones.get(zone).map_or_else(
             || ZoneState::default().view(place, watermark),
             |known| known.state.view(place, watermark),
         ))
@@ -114,12 +127,12 @@ impl Tracker {
 
     /// Zones of which something was heard.
     pub fn zones(&self) -> impl Iterator<Item = (Uuid, &ZoneState)> {
-        self.zones.iter().map(|(id, known)| (*id, &known.state))
+        self.zones.iter().map(|(id, known)| (id, &known.state))
     }
 
     /// What was heard of a zone.
     pub fn state(&self, zone: Uuid) -> Option<&ZoneState> {
-        self.zones.get(&zone).map(|known| &known.state)
+        self.zones.get(zone).map(|known| &known.state)
     }
 
     /// Blocks that changed since the last call.
@@ -127,7 +140,7 @@ impl Tracker {
         let zones = &mut self.zones;
         let block = |id: Uuid| {
             let key = BlockKey { class: Self::CLASS, id: id.as_u128() };
-            let known = zones.get_mut(&id)?;
+            let known = zones.get_mut(id)?;
             known.changed = false;
             Some((key, Some(encode(&known.state))))
         };

@@ -91,6 +91,12 @@ impl SpaceState {
         SpaceView { presence: self.presence, since, out_of_service: self.is_out_of_service() }
     }
 
+    /// Touches every part of it; the answer means nothing.
+    pub(super) fn look_ahead(&self) -> u64 {
+        let order = self.order.as_ref().map_or(0, |order| order.2);
+        order ^ u64::from(self.open.is_some()) ^ u64::from(self.closed.is_some())
+    }
+
     /// The space left service or came back, unless a newer record said otherwise.
     pub(super) fn switch(&mut self, time: Millis, out: bool) {
         if self.out_of_service.is_none_or(|(since, _)| since <= time) {

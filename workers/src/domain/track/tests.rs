@@ -30,7 +30,7 @@ fn see(tracker: &mut Tracker, event_type: &str, minute: i64, extra: &str) -> (Zo
         r#"{{"event_id":"{id}","event_type":"{event_type}","event_time":{time},"event_publication_time":{time},"curb_zone_id":"{ZONE}",{space}{ext}"data_source_type":"in_ground","data_source_device_id":"{OTHER}"{extra}}}"#
     );
     let record = Record::parse(text.as_bytes()).unwrap();
-    let seen = tracker.apply(&record, false, time).unwrap();
+    let seen = tracker.apply(&record, false, time, &mut Hints::default()).unwrap();
     (seen.view, seen.news.sessions.clone())
 }
 
@@ -87,7 +87,11 @@ fn older_word_on_the_service_of_a_space_changes_nothing() {
         let text = format!(
             r#"{{"record_type":"space.out_of_service","event_id":"{OTHER}","event_time":{time},"curb_zone_id":"{ZONE}","curb_space_id":"{SPACE}","out_of_service":{out},"ext":{{"schema_version":1,"tenant":"t"}}}}"#
         );
-        tracker.apply(&Record::parse(text.as_bytes()).unwrap(), false, time).unwrap().view.capacity
+        tracker
+            .apply(&Record::parse(text.as_bytes()).unwrap(), false, time, &mut Hints::default())
+            .unwrap()
+            .view
+            .capacity
     };
     assert_eq!(switch(10, false), 2);
     assert_eq!(switch(5, true), 2);

@@ -12,6 +12,7 @@ use super::{
     space::{Presence, Scene, Sighting, SpaceState, SpaceView},
 };
 use crate::domain::{
+    hints::Hint,
     id_map::IdMap,
     observation::ZoneView,
     record::{Body, Record},
@@ -88,10 +89,17 @@ pub struct Counters {
 
 impl ZoneState {
     /// Applies an accepted record to the zone.
-    pub(super) fn apply(&mut self, place: &Zone, record: &Record<'_>, late: bool, news: &mut News) {
+    pub(super) fn apply(
+        &mut self,
+        place: &Zone,
+        record: &Record<'_>,
+        late: bool,
+        hint: &mut Hint,
+        news: &mut News,
+    ) {
         self.last_record = self.last_record.max(Some(record.time));
         match record.body {
-            Body::Event(event_type) => self.apply_event(place, record, event_type, late, news),
+            Body::Event(event_type) => self.apply_event(place, record, event_type, late, hint, news),
             Body::ZoneClosed(closed) => {
                 if self.closed.is_none_or(|(since, _)| since <= record.time) {
                     self.closed = Some((record.time, closed));
@@ -99,7 +107,7 @@ impl ZoneState {
             }
             Body::SpaceOutOfService(out) => {
                 if let Some(space) = record.space {
-                    let state = self.spaces.get_or_insert_with(space, SpaceState::default);
+                    let state = self.spaces.get_or_insert_with(space, hint, SpaceState::default);
                     self.tally.remove(state);
                     state.switch(record.time, out);
                     self.tally.add(state);
@@ -117,6 +125,7 @@ impl ZoneState {
         record: &Record<'_>,
         event_type: EventType,
         late: bool,
+        hint: &mut Hint,
         news: &mut News,
     ) {
         if place.is_count_only() {
@@ -134,7 +143,7 @@ impl ZoneState {
         }
         let Some(sighting) = sighting(record, event_type) else { return };
         for space in watched(place, record) {
-            let state = self.spaces.get_or_insert_with(space, SpaceState::default);
+            let state = self.spaces.get_or_insert_with(space, hint, SpaceState::default);
             let counters = &mut self.counters;
             self.tally.remove(state);
             state.apply(sighting, &mut Scene { zone: place.id, space, record, late, news, counters });
@@ -154,6 +163,10 @@ impl ZoneState {
             self.counters.over_capacity += 1;
         }
         self.count = Some(Count { time: record.time, occupied });
+    }
+
+    pub(super) fn look_ahead(&self, space: Uuid, hint: Hint) -> u64 {
+        self.spaces.peek(space, hint).map_or(0, SpaceState::look_ahead)
     }
 
     /// How the zone stands at `watermark`.

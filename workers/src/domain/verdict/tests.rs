@@ -38,7 +38,7 @@ impl Event {
         let text = format!(
             r#"{{"event_id":"{id}","event_type":"{kind}","event_time":{time},"event_publication_time":{published},"curb_zone_id":"{zone}","curb_space_id":"{space}","data_source_type":"in_ground","data_source_device_id":"{DEVICE}","ext":{{"schema_version":1,"tenant":"t"{ext}}}}}"#
         );
-        judge.decide(&Record::parse(text.as_bytes()).unwrap())
+        judge.decide(&Record::parse(text.as_bytes()).unwrap(), &mut Hints::default())
     }
 }
 

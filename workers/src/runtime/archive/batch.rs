@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{
         calendar,
+        hints::HintBook,
         record::{Body, Record},
         verdict::{EventLimits, Judge, Verdict, encode},
     },
@@ -40,7 +41,7 @@ pub(super) fn date_of(time: Millis) -> i32 {
 #[derive(Debug)]
 enum Memory {
     /// Events: the verdicts of every stage.
-    Verdicts { judge: Box<Judge>, blocks: BTreeMap<(u8, u128), Bytes> },
+    Verdicts { judge: Box<Judge>, hints: HintBook, blocks: BTreeMap<(u8, u128), Bytes> },
     /// Outputs of a stage, which may be published again: the last one that was kept.
     Origins { kept: Option<RowOrigin> },
 }
@@ -77,6 +78,7 @@ impl Batch {
         let memory = match table {
             Table::Events => Memory::Verdicts {
                 judge: Box::new(Judge::new(limits, Arc::clone(inventory))),
+                hints: HintBook::default(),
                 blocks: BTreeMap::new(),
             },
             _ => Memory::Origins { kept: None },
@@ -173,10 +175,10 @@ impl Batch {
     }
 
     fn absorb_event(&mut self, offset: Offset, bytes: Bytes) {
-        let Memory::Verdicts { judge, .. } = &mut self.memory else { return };
+        let Memory::Verdicts { judge, hints, .. } = &mut self.memory else { return };
         // What is no record at all is a dead letter, which the occupancy stage writes.
         let Ok(record) = Record::parse(&bytes) else { return };
-        let (time, verdict) = (record.time, judge.decide(&record));
+        let (time, verdict) = (record.time, judge.decide(&record, hints.of(record.device)));
         self.watermark = self.watermark.max(judge.watermark());
         match verdict {
             Verdict::Accepted { late } => {
@@ -225,7 +227,7 @@ impl Batch {
     /// The memory after the last record that was read.
     pub(super) fn memory(&mut self) -> Bytes {
         match &mut self.memory {
-            Memory::Verdicts { judge, blocks } => {
+            Memory::Verdicts { judge, blocks, .. } => {
                 for (BlockKey { class, id }, block) in judge.changed_blocks() {
                     match block {
                         Some(block) => blocks.insert((class, id), block),
@@ -241,7 +243,7 @@ impl Batch {
     /// Takes back the memory of the committed position.
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
         match &mut self.memory {
-            Memory::Verdicts { judge, blocks } => {
+            Memory::Verdicts { judge, blocks, .. } => {
                 *blocks = postcard::from_bytes(bytes)?;
                 for ((class, id), block) in &*blocks {
                     judge.restore_block(BlockKey { class: *class, id: *id }, block)?;

@@ -15,7 +15,7 @@ struct Silent;
 impl Stage for Silent {
     const ROLE: &'static str = "silent";
 
-    fn step(&mut self, _: Offset, _: &[u8], _: &mut Outputs) {}
+    fn step(&mut self, _: &[(Offset, &[u8])], _: &mut Outputs) {}
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
         Vec::new()

@@ -27,6 +27,7 @@ use parking_workers::{
     runtime::{
         alert::{self, RuleTotals},
         occupancy::{Occupancy, Totals},
+        role::RoleStage,
         stage::Stage,
     },
 };
@@ -36,7 +37,10 @@ use self::{
     verdict::{Judged, Verdict, judge},
     zones::Entry,
 };
-use crate::{script::Script, world::World};
+use crate::{
+    script::Script,
+    world::{Player, World},
+};
 
 /// Everything that is wrong with what a run left.
 pub(crate) fn check(world: &World) -> Vec<String> {
@@ -181,11 +185,13 @@ impl Place<'_> {
     fn check_state(&self, sessions: &[Output]) -> Vec<String> {
         let mut wrong = Vec::new();
         let script = &self.world.script;
-        let mut stage = Occupancy::new(script.limits, &script.inventory);
-        if let Err(error) = stage.restore(&self.world.blocks("occupancy", self.partition)) {
+        let mut stage = RoleStage::new(script.limits, &script.inventory, Occupancy::default());
+        if let Err(error) =
+            stage.restore(&self.world.blocks(self.world.role_of(Player::Occupancy), self.partition))
+        {
             return vec![format!("partition {}: the state cannot be taken back: {error}", self.partition)];
         }
-        let (expected, found) = (self.totals(), stage.totals().clone());
+        let (expected, found) = (self.totals(), stage.duty().totals().clone());
         let letters = |totals: &Totals| totals.dead_letters.clone().into_iter().collect::<Vec<_>>();
         wrong.extend(self.differ("totals of dead letters", &letters(&expected), &letters(&found)));
         wrong.extend(self.differ("totals", &[expected], &[found]));
@@ -199,7 +205,7 @@ impl Place<'_> {
             wrong.extend(self.differ(&format!("zone {}", zone.user_zone_id), &[expected], &[found]));
         }
         let started = sessions.iter().filter(|output| output.json["revision"] == 0).count() as u64;
-        wrong.extend(self.differ("sessions begun", &[stage.totals().sessions], &[started]));
+        wrong.extend(self.differ("sessions begun", &[stage.duty().totals().sessions], &[started]));
         wrong
     }
 
@@ -233,7 +239,7 @@ impl Place<'_> {
             totals.resolved += u64::from(output.json["state"] == "resolved");
             totals.fired += u64::from(output.json["generation"] == 1);
         }
-        let blocks = self.world.blocks("alert", self.partition);
+        let blocks = self.world.blocks(self.world.role_of(Player::Alert), self.partition);
         let stored = blocks.iter().find(|(key, _)| *key == alert::TOTALS_BLOCK);
         let stored = stored.map(|(_, bytes)| {
             let (totals, _): (BTreeMap<String, RuleTotals>, Option<Millis>) =

@@ -65,17 +65,20 @@ impl<S: Stage> Flawed<S> {
 impl<S: Stage> Stage for Flawed<S> {
     const ROLE: &'static str = S::ROLE;
 
-    fn step(&mut self, offset: Offset, record: &[u8], outputs: &mut Outputs) {
+    fn step(&mut self, records: &[(Offset, &[u8])], outputs: &mut Outputs) {
         if let Some((before, bytes)) = self.again.take() {
-            outputs.begin(before);
-            self.inner.step(before, &bytes, outputs);
-            outputs.begin(offset);
+            self.inner.step(&[(before, &bytes)], outputs);
         }
         if self.plant == Plant::LastRecordSteppedAgain {
-            self.last = Some((offset, Bytes::copy_from_slice(record)));
+            self.last = records.last().map(|(offset, record)| (*offset, Bytes::copy_from_slice(record)));
         }
-        self.wake(record).unwrap();
-        self.inner.step(offset, record, outputs);
+        if self.asleep.is_empty() {
+            return self.inner.step(records, outputs);
+        }
+        for (offset, record) in records {
+            self.wake(record).unwrap();
+            self.inner.step(&[(*offset, record)], outputs);
+        }
     }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
@@ -101,7 +104,7 @@ impl<S: Stage> Stage for Flawed<S> {
         if self.plant == Plant::WatermarkNotRestored {
             blocks.retain(|(key, _)| key.class != CLOCK);
         }
-        if self.plant == Plant::TimersNotRearmed && S::ROLE == "alert" {
+        if self.plant == Plant::TimersNotRearmed && S::ROLE != "occupancy" {
             self.asleep = blocks.extract_if(.., |(key, _)| key.class == AlertState::ZONE_CLASS).collect();
         }
         self.inner.restore(&blocks)

@@ -1,11 +1,15 @@
 //! The oracle itself: small logs whose answer is plain.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::{
     command::bench::scenario::Scenario,
-    runtime::{alert::Alert as AlertStage, occupancy::Occupancy, outputs::Outputs, stage::Stage},
+    runtime::{
+        alert::Alert as AlertDuty,
+        occupancy::Occupancy,
+        outputs::Outputs,
+        role::RoleStage,
+        stage::{GROUP, Stage},
+    },
 };
 
 fn scenario() -> Scenario {
@@ -65,23 +69,21 @@ fn the_stages_agree_over_days_of_faults() {
     let scenario = scenario();
     let log = log(&scenario, 40_000);
     let expected = answer(&scenario, &log);
-    let mut occupancy = Occupancy::new(scenario.limits, &scenario.inventory);
-    let rules = Arc::clone(&scenario.rules);
-    let mut alert = AlertStage::new(scenario.limits, &scenario.inventory, &rules, Scenario::settings(0));
+    let alert = AlertDuty::new(&scenario.inventory, &scenario.rules, Scenario::settings(0));
+    let mut stage = RoleStage::new(scenario.limits, &scenario.inventory, (Occupancy::default(), alert));
     let mut outputs = Outputs::new(0);
-    for (offset, record) in (0..).zip(&log) {
-        outputs.begin(offset);
-        occupancy.step(offset, record, &mut outputs);
-        alert.step(offset, record, &mut outputs);
+    let log: Vec<_> = (0..).zip(log.iter().map(Vec::as_slice)).collect();
+    for group in log.chunks(GROUP) {
+        stage.step(group, &mut outputs);
     }
-    let totals = occupancy.totals();
+    let totals = stage.duty().0.totals();
     assert_eq!(
         (totals.accepted, totals.duplicates, totals.late, totals.sessions),
         (expected.accepted, expected.duplicates, expected.late, expected.sessions)
     );
-    let mark = occupancy.watermark().unwrap();
+    let mark = stage.watermark().unwrap();
     for (zone, view) in &expected.zones {
-        let found = occupancy.tracker().view(*zone, mark).unwrap();
+        let found = stage.tracker().view(*zone, mark).unwrap();
         let found = (i64::from(found.occupied), i64::from(found.unknown), i64::from(found.capacity));
         assert_eq!(found, (view.occupied, view.unknown, view.capacity), "{zone}");
     }

@@ -62,7 +62,7 @@ fn the_end_of_the_input_fires_no_timer() {
         event_id: Uuid::nil(),
         subject: Subject::InputEnded,
     };
-    engine.step(&ended, &mut out);
+    engine.step(&ended, &mut Hints::default(), &mut out);
     assert!(out.is_empty());
 }
 
