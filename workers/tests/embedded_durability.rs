@@ -158,6 +158,23 @@ async fn l1_after_a_torn_write_a_prefix_is_left_or_the_folder_is_refused() {
     assert!(kept.len() > 5, "cuts fall between appends: {kept:?}");
 }
 
+#[tokio::test]
+async fn what_was_settled_frees_its_memory_and_is_there_after_a_restart() {
+    let folder = tempdir().unwrap();
+    let opened = open(folder.path(), "city", 1).unwrap();
+    let records: Vec<_> = (0..80_u8).map(|n| vec![n; 100_000]).collect();
+    opened.event_log().append(append_of(records.iter().collect())).await.unwrap();
+    let before = opened.unsettled_bytes();
+    opened.settle().await;
+    let after = opened.unsettled_bytes();
+    assert!(before >= 8_000_000 && after < 1_000_000, "{before} bytes before, {after} after");
+    assert_eq!(read_all(&opened.event_log()).await, records);
+    drop(opened);
+    let again = open(folder.path(), "city", 1).unwrap();
+    assert!(again.unsettled_bytes() < 1_000_000, "the next start reads it into memory again");
+    assert_eq!(read_all(&again.event_log()).await, records);
+}
+
 /// Runs one of the ignored tests below in a process of its own.
 fn child(mut command: Command, name: &str, folder: &Path) -> Output {
     let command = command.arg(env::current_exe().unwrap());

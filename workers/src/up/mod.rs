@@ -6,6 +6,7 @@
 
 mod kept;
 mod outlets;
+mod quiet;
 mod report;
 mod roles;
 mod schedule;
@@ -18,7 +19,6 @@ use parking_crds::event::Millis;
 
 pub use kept::{KeptError, open_view};
 pub use report::{Report, RuleReport};
-pub use service::ADDRESS_FILE;
 pub use tables::{JobReport, TableReport};
 
 use self::{outlets::Deliveries, roles::Roles, service::Service};
@@ -165,6 +165,7 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let deliveries = Deliveries::start(&pipeline).await?;
     let mut roles = Roles::start(&pipeline, &lake, &board);
     let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
+    let quiet = quiet::start(&pipeline);
 
     let imported = tokio::select! {
         imported = feed(input, &pipeline.ports, &board) => Some(imported?),
@@ -185,6 +186,8 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     roles.drain(if interrupted { Flush::AtLimits } else { Flush::Now }).await?;
     deliveries.stop().await;
     service.stop().await?;
+    drop(quiet);
+    pipeline.folder.settle().await;
     if interrupted {
         return Err(UpError::Interrupted);
     }

@@ -10,8 +10,10 @@ use tokio::{
 };
 
 use super::{Pipeline, UpError};
-pub use crate::adapters::embedded::ADDRESS_FILE;
-use crate::http::{Site, StatusBoard, router};
+use crate::{
+    adapters::embedded::ADDRESS_FILE,
+    http::{Site, StatusBoard, router},
+};
 
 /// Takes the address before anything is written.
 pub(super) async fn bind(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, UpError> {

@@ -8,11 +8,16 @@ use std::{
 };
 
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
-use tokio::sync::{mpsc, watch};
+use parking_crds::duration::Duration;
+use tokio::{
+    sync::{mpsc, watch},
+    task,
+};
 use uuid::Uuid;
 
 use super::{
     batch,
+    clock::SystemClock,
     event_log::EmbeddedEventLog,
     folder::{self, HeldFolder, OpenError},
     keys,
@@ -22,6 +27,7 @@ use super::{
 };
 use crate::ports::{
     ErrorKind, PortError,
+    clock::Clock,
     event_log::{Offset, Partition, Stream, StreamPartition},
 };
 
@@ -30,6 +36,10 @@ const JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 /// A table keeps about this much in memory until it is flushed.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Less than this in memory is not worth a table of its own.
+const SETTLE_BYTES: u64 = 4 * 1024 * 1024;
+const SETTLE_LOOK: Duration = Duration::from_millis(10);
+const SETTLE_LOOKS: u32 = 100;
 /// What waits for the writer before callers wait too.
 const QUEUE: usize = 64;
 
@@ -41,6 +51,17 @@ pub(super) struct Tables {
     pub(super) blocks: Keyspace,
     pub(super) outbox: Keyspace,
     pub(super) meta: Keyspace,
+}
+
+impl Tables {
+    fn all(&self) -> [&Keyspace; 4] {
+        [&self.records, &self.blocks, &self.outbox, &self.meta]
+    }
+
+    /// Closes what stands in memory, for the database to write as tables.
+    fn rotate(&self) -> fjall::Result<()> {
+        self.all().into_iter().try_for_each(|table| table.rotate_memtable().map(drop))
+    }
 }
 
 /// Ends of all partitions, as far as they are durable.
@@ -92,7 +113,8 @@ impl Drop for Shared {
     }
 }
 
-/// An open data folder. The folder stays held until it and every adapter of it are dropped.
+/// An open data folder. The folder stays held until it, its clones and every adapter of it are dropped.
+#[derive(Clone)]
 pub struct DataFolder {
     path: PathBuf,
     shared: Arc<Shared>,
@@ -117,6 +139,32 @@ impl DataFolder {
     /// Where the lake's tables stand.
     pub fn lake_path(&self) -> PathBuf {
         lake_path(&self.path)
+    }
+
+    /// Moves what stands in memory beside the journal into tables, which frees the memory and leaves the
+    /// next start less to replay. A wish: nothing that was answered depends on it, so a disk that takes no
+    /// more is told to the next writer, and a slow one is not waited for.
+    pub async fn settle(&self) {
+        if self.unsettled_bytes() < SETTLE_BYTES {
+            return;
+        }
+        let (shared, clock) = (Arc::clone(&self.shared), SystemClock::new());
+        let rotated = task::spawn_blocking(move || shared.tables.rotate()).await;
+        if let Ok(Err(error)) = rotated {
+            tracing::warn!("a table stays in memory: {error}");
+            return;
+        }
+        for _ in 0..SETTLE_LOOKS {
+            if self.shared.tables.all().iter().all(|table| table.sealed_memtable_count() == 0) {
+                return;
+            }
+            clock.pause(SETTLE_LOOK).await;
+        }
+    }
+
+    /// Bytes that stand in memory beside the journal.
+    pub fn unsettled_bytes(&self) -> u64 {
+        self.shared.tables.database.write_buffer_size()
     }
 
     /// Keeps a small file in the folder, for those who look at it without taking it.

@@ -142,7 +142,7 @@ fn open(from: &From) -> Result<Opened, Failure> {
 }
 
 fn address(data: &Path) -> Option<String> {
-    fs::read_to_string(data.join(up::ADDRESS_FILE)).ok().map(|address| format!("http://{address}"))
+    fs::read_to_string(data.join(embedded::ADDRESS_FILE)).ok().map(|address| format!("http://{address}"))
 }
 
 async fn ask<T: DeserializeOwned>(url: &str, path: &str, query: &[(&str, String)]) -> Result<T, Failure> {
