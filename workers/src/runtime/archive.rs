@@ -210,6 +210,12 @@ impl Archive {
         }
     }
 
+    /// Whether all that was read is in the lake.
+    pub fn is_done(&self) -> bool {
+        let committed = |loaded: &Loaded| !loaded.batches.iter().any(Batch::is_pending);
+        self.inventory_done && STREAMS.iter().all(|(_, table)| self.loaded.get(table).is_some_and(committed))
+    }
+
     async fn step(
         &mut self,
         stream: Stream,

@@ -11,6 +11,7 @@ mod report;
 mod roles;
 mod schedule;
 mod service;
+mod sleep;
 mod tables;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};

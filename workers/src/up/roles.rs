@@ -8,7 +8,7 @@ use parking_crds::duration::Duration;
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
-use super::{Pipeline, UpError, tables};
+use super::{Pipeline, UpError, sleep::Sleep, tables};
 use crate::{
     adapters::lake::DeltaLake,
     domain::alert::{RuleSet, Settings, bare_name},
@@ -50,7 +50,12 @@ impl Roles {
     pub(super) fn start(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>, board: &Arc<StatusBoard>) -> Self {
         let (archive_ends, archive_end) = watch::channel(None);
         let archive = tables::archive(pipeline, lake);
-        let archive = JoinSet::from_iter([tables::drive(archive, pipeline.ports.clone(), archive_end)]);
+        let archive = JoinSet::from_iter([tables::drive(
+            archive,
+            Sleep::new(pipeline, lake),
+            pipeline.ports.clone(),
+            archive_end,
+        )]);
         let (stages_end, ends) = watch::channel(false);
         let driver = Driver {
             board: Arc::clone(board),

@@ -9,7 +9,7 @@ use parking_crds::{duration::Duration, stats_job::StatsJob};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Pipeline, UpError};
+use super::{Pipeline, UpError, sleep::Sleep};
 use crate::{
     adapters::{
         embedded::DataFolder,
@@ -97,25 +97,45 @@ fn roll_after(pipeline: &Pipeline<'_>) -> RollAfter {
     roll
 }
 
-/// Archives until it is told how to end, then all that is left.
+/// Archives until it is told how to end, then all that is left. Where nothing is left to do it sleeps.
 pub(super) async fn drive(
     mut archive: Archive,
+    sleep: Sleep,
     ports: StagePorts,
     mut end: watch::Receiver<Option<Flush>>,
 ) -> Result<(), UpError> {
+    let standing = sleep.standing().await?;
+    if sleep.was_done_at(&standing) {
+        wait(sleep.until_after(&standing), &mut end).await;
+    }
     let flush = loop {
         if let Some(flush) = *end.borrow_and_update() {
             break flush;
         }
-        if archive.run_once(Flush::AtLimits).await?.is_idle() {
-            tokio::select! {
-                () = ports.clock.pause(REST) => {}
-                _ = end.changed() => {}
-            }
+        let before = sleep.standing().await?;
+        if !archive.run_once(Flush::AtLimits).await?.is_idle() {
+            continue;
+        }
+        if archive.is_done() {
+            sleep.done_at(&before);
+            wait(sleep.until_after(&before), &mut end).await;
+        } else {
+            wait(ports.clock.pause(REST), &mut end).await;
         }
     };
     archive.run_until_idle(flush).await?;
+    let standing = sleep.standing().await?;
+    if archive.run_once(Flush::AtLimits).await?.is_idle() && archive.is_done() {
+        sleep.done_at(&standing);
+    }
     Ok(())
+}
+
+async fn wait(reason: impl Future<Output = ()>, end: &mut watch::Receiver<Option<Flush>>) {
+    tokio::select! {
+        () = reason => {}
+        _ = end.changed() => {}
+    }
 }
 
 /// Runs every job over the windows that are complete. A job that fails is told when all others are done.
