@@ -32,8 +32,8 @@ pub(crate) struct UpArgs {
     /// Commit at the latest after this many records of a partition.
     #[arg(long, default_value_t = CommitLimits::default().records, value_name = "N")]
     commit_records: u64,
-    /// Records that the replay appends at a time.
-    #[arg(long, default_value_t = 5_000, value_name = "N")]
+    /// Records that the replay appends at a time; more are no faster, and the next start reads them at once.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
     replay_batch: usize,
     /// Pause of the replay after each append, for example 5ms.
     #[arg(long, default_value = "0s", value_name = "DURATION")]
