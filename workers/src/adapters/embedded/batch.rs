@@ -61,7 +61,7 @@ fn checksum(head: &[u8], body: &[u8]) -> u64 {
 
 /// The records of a stored batch, sharing its buffer; `None` if it is not what was written.
 pub(super) fn decode(value: Slice) -> Option<Records> {
-    let value = Bytes::from_owner(value);
+    let value = Bytes::from(value);
     let (stored, rest) = value.split_first_chunk::<CHECKSUM_BYTES>()?;
     let (count, tail) = rest.split_first_chunk::<COUNT_BYTES>()?;
     let head_length = COUNT_BYTES + u32::from_le_bytes(*count) as usize * size_of::<u32>();

@@ -96,7 +96,7 @@ impl EventLog for EmbeddedEventLog {
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
         let stored = self.shared.tables.meta.get(keys::mark(name));
         let stored = stored.map_err(|error| read_error("reading a producer's mark", error))?;
-        Ok(stored.map(Bytes::from_owner))
+        Ok(stored.map(Bytes::from))
     }
 }
 

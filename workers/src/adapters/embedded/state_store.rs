@@ -85,7 +85,7 @@ fn load_blocks(moment: &Snapshot, tables: &Tables, prefix: &[u8]) -> PortResult<
     let open = |found: fjall::Guard| {
         let (key, block) = found.into_inner().map_err(|error| read_error(LOADING, error))?;
         let key = keys::block_key(prefix, &key).ok_or_else(misplaced)?;
-        Ok((key, Bytes::from_owner(block)))
+        Ok((key, Bytes::from(block)))
     };
     moment.prefix(&tables.blocks, prefix).map(open).collect()
 }
@@ -100,7 +100,7 @@ fn load_outbox(
     for first in &meta.pieces {
         let piece = moment.get(&tables.outbox, keys::outbox(prefix, *first));
         let piece = piece.map_err(|error| read_error(LOADING, error))?.ok_or_else(misplaced)?;
-        entries.extend(outbox::unpack(*first, &Bytes::from_owner(piece)).ok_or_else(misplaced)?);
+        entries.extend(outbox::unpack(*first, &Bytes::from(piece)).ok_or_else(misplaced)?);
     }
     entries.retain(|entry| entry.seq >= meta.first_seq);
     Ok(entries)

@@ -202,7 +202,7 @@ impl Writer {
             match block {
                 Some(block) => {
                     group.bytes += block.len();
-                    group.batch.insert(&self.tables.blocks, key, block.as_ref());
+                    group.batch.insert(&self.tables.blocks, key, block);
                 }
                 None => group.batch.remove(&self.tables.blocks, key),
             }
