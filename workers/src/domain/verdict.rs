@@ -82,6 +82,8 @@ pub struct Judge {
 struct KnownZone {
     windows: ZoneWindows,
     changed: bool,
+    /// Of its last block.
+    bytes: usize,
 }
 
 /// Time as the partition's log tells it.
@@ -241,7 +243,9 @@ impl Judge {
             if let Some(known) = self.windows.get_mut(zone) {
                 known.changed = false;
                 let key = BlockKey { class: WINDOWS_CLASS, id: zone.as_u128() };
-                blocks.push((key, Some(encode(&known.windows))));
+                let block = encode_again(&known.windows, known.bytes);
+                known.bytes = block.len();
+                blocks.push((key, Some(block)));
             }
         }
         blocks
@@ -256,7 +260,7 @@ impl Judge {
                 self.ids.restore_chunk(chunk, postcard::from_bytes(bytes)?);
             }
             WINDOWS_CLASS => {
-                let known = KnownZone { windows: postcard::from_bytes(bytes)?, changed: false };
+                let known = KnownZone { windows: postcard::from_bytes(bytes)?, ..KnownZone::default() };
                 self.windows.insert(Uuid::from_u128(key.id), known);
             }
             _ => {}
@@ -294,7 +298,12 @@ impl ZoneWindows {
 
 /// Serialises a block; the types of this crate always can be.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {
-    postcard::to_allocvec(value).map(Bytes::from).unwrap_or_default()
+    encode_again(value, 0)
+}
+
+/// Serialises a block that had this many bytes last time, so that its buffer need not grow.
+pub(crate) fn encode_again<T: Serialize>(value: &T, bytes: usize) -> Bytes {
+    postcard::to_extend(value, Vec::with_capacity(bytes + bytes / 16)).map(Bytes::from).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use super::{
     id_map::IdMap,
     observation::{DeviceSignal, DeviceState, SessionChange, ZoneView},
     record::{Body, Record},
-    verdict::encode,
+    verdict::encode_again,
 };
 use crate::ports::state_store::BlockKey;
 
@@ -46,6 +46,8 @@ pub struct Tracker {
 struct KnownZone {
     state: ZoneState,
     changed: bool,
+    /// Of its last block.
+    bytes: usize,
 }
 
 /// What one record brought about; buffers are used again for the next.
@@ -141,8 +143,9 @@ impl Tracker {
         let block = |id: Uuid| {
             let key = BlockKey { class: Self::CLASS, id: id.as_u128() };
             let known = zones.get_mut(id)?;
-            known.changed = false;
-            Some((key, Some(encode(&known.state))))
+            let block = encode_again(&known.state, known.bytes);
+            (known.changed, known.bytes) = (false, block.len());
+            Some((key, Some(block)))
         };
         self.changed.drain(..).filter_map(block).collect()
     }
@@ -150,7 +153,7 @@ impl Tracker {
     /// Takes one stored block back; blocks of other classes are left alone.
     pub fn restore_block(&mut self, key: BlockKey, bytes: &[u8]) -> Result<(), postcard::Error> {
         if key.class == Self::CLASS {
-            let mut known = KnownZone { state: postcard::from_bytes(bytes)?, changed: false };
+            let mut known = KnownZone { state: postcard::from_bytes(bytes)?, ..KnownZone::default() };
             known.state.recount();
             self.zones.insert(Uuid::from_u128(key.id), known);
         }
