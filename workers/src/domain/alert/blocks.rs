@@ -17,10 +17,10 @@ use super::{
     record::{AlertStatus, ResolvedReason},
     stale_key,
     stay::armed_for,
-    zone::{Instance, InstanceId, Stay, Watch, WatchedDevice, ZoneMemory},
+    zone::{Instance, InstanceId, Stay, WatchedDevice, ZoneMemory},
 };
 use crate::{
-    domain::{id_map::IdMap, observation::ZoneView},
+    domain::{id_map::IdMap, observation::ZoneView, verdict::encode_again},
     ports::state_store::BlockKey,
 };
 
@@ -86,10 +86,12 @@ impl AlertState {
         dirty.sort_unstable();
         let mut blocks: Vec<_> = std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
         for zone in dirty {
+            let block = self.block(zone);
             if let Some(memory) = self.zones.get_mut(zone as usize) {
                 memory.dirty = false;
+                memory.bytes = block.as_ref().map_or(0, |(_, block)| block.len());
             }
-            blocks.extend(self.block(zone).map(|(key, bytes)| (key, Some(bytes))));
+            blocks.extend(block.map(|(key, block)| (key, Some(block))));
         }
         blocks.into_iter()
     }
@@ -166,8 +168,7 @@ impl AlertState {
             Some(plan) => BlockKey { class: Self::ZONE_CLASS, id: plan.id.as_u128() },
             None => BlockKey { class: Self::RULES_CLASS, id: 0 },
         };
-        // Only a sequence of unknown length or a full memory could fail; there is neither.
-        postcard::to_allocvec(&self.to_store(memory)).ok().map(|bytes| (key, bytes.into()))
+        Some((key, encode_again(&self.to_store(memory), memory.bytes)))
     }
 
     fn to_store<'a>(&'a self, memory: &'a ZoneMemory) -> ZoneToStore<'a> {
@@ -251,11 +252,9 @@ impl AlertState {
         let mut unsettled = false;
         for (&id, instance) in &memory.instances {
             let lifecycle = instance.state.deadline();
-            let watch = match (instance.watch, memory.stays.get(&id.subject)) {
-                (Watch::Silence, _) => self.silence_deadline(zone, id),
-                (watch, Some(stay)) => armed_for(watch, stay, self.allowance(zone, id.rule, stay)),
-                _ => None,
-            };
+            let stay = memory.stays.get(&id.subject);
+            let watch =
+                stay.and_then(|stay| armed_for(instance.watch, stay, self.allowance(zone, id.rule, stay)));
             for (kind, deadline) in [(TimerKind::Lifecycle, lifecycle), (TimerKind::Watch, watch)] {
                 if let Some(deadline) = deadline {
                     self.timers.arm(deadline, TimerKey { zone, id, kind });

@@ -1,8 +1,8 @@
 //! Devices of the inventory, and the absence rules that watch them.
 //!
-//! Invariant: a device that some rule watches, that is in service and not known to be silent, has a
-//! timer that is armed for the end of the patience with it, or earlier: hearing a device moves no
-//! timer, the timer asks when it comes due.
+//! Invariant: while a zone has a device that some rule watches, that is in service and not held for
+//! silent, the rule has a timer for the end of the patience with it, or earlier: hearing a device moves
+//! no timer, the timer looks at all devices of the zone when it comes due.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use super::{
     condition::Condition,
     drive::Step,
     instance::Input,
-    watch_key,
-    zone::{InstanceId, Watch, WatchedDevice},
+    sweep_key,
+    zone::{Cause, InstanceId, WatchedDevice},
 };
 use crate::domain::{
     hints::Hint,
@@ -76,15 +76,12 @@ impl AlertState {
         }
         let (source_type, in_service) = (device.source_type, device.heard_in_service().is_some());
         let absences = Arc::clone(&plan.absences);
-        let mut is_watched = true;
+        let mut is_watched = in_service;
         for &rule in absences.iter() {
             if self.watches(rule, source_type) {
                 let id = InstanceId { rule, subject: signal.id };
-                if !in_service {
-                    self.set_watch(zone, id, Watch::Off);
-                }
                 self.reconsider(zone, id, step);
-                is_watched &= self.watch(zone, id) == Watch::Silence;
+                is_watched &= !self.is_latched(zone, id);
             }
         }
         let memory = self.zones.get_mut(zone as usize);
@@ -93,25 +90,16 @@ impl AlertState {
         }
     }
 
-    fn watch(&self, zone: u32, id: InstanceId) -> Watch {
+    fn is_latched(&self, zone: u32, id: InstanceId) -> bool {
         let instance = self.zones.get(zone as usize).and_then(|memory| memory.instances.get(&id));
-        instance.map_or(Watch::Off, |instance| instance.watch)
+        instance.is_some_and(|instance| instance.state.is_latched())
     }
 
     /// Ends the silence of a device that was heard or left service, and watches it anew.
-    pub(super) fn reconsider(&mut self, zone: u32, id: InstanceId, step: &mut Step<'_>) {
-        let Some(memory) = self.zones.get(zone as usize) else { return };
-        let now = memory.now;
-        let (watch, state) = memory
-            .instances
-            .get(&id)
-            .map_or_else(Default::default, |instance| (instance.watch, instance.state));
-        if watch == Watch::Silence {
-            return;
-        }
-        let deadline = self.silence_deadline(zone, id);
-        if state.is_latched() {
-            if deadline.is_some_and(|deadline| deadline <= now) {
+    fn reconsider(&mut self, zone: u32, id: InstanceId, step: &mut Step<'_>) {
+        if self.is_latched(zone, id) {
+            let now = self.zones.get(zone as usize).map_or(Millis::MIN, |memory| memory.now);
+            if self.silence_deadline(zone, id).is_some_and(|deadline| deadline <= now) {
                 return;
             }
             if step.late {
@@ -121,25 +109,93 @@ impl AlertState {
             self.drive(zone, id, Input::False(now), step);
         }
         self.rewatch(zone, id);
-        self.forget(zone, id);
     }
 
-    /// Watches a device for silence, unless it is watched or known to be silent.
+    /// Sees to it that the device is looked at when the patience with it ends.
     pub(super) fn rewatch(&mut self, zone: u32, id: InstanceId) {
         let Some(deadline) = self.silence_deadline(zone, id) else { return };
-        let Some(memory) = self.zones.get_mut(zone as usize) else { return };
-        let instance = memory.instances.entry(id).or_default();
-        if instance.watch == Watch::Off && !instance.state.is_latched() {
-            instance.watch = Watch::Silence;
-            self.timers.arm(deadline, watch_key(zone, id));
+        if !self.is_latched(zone, id) {
+            self.look_by(zone, id.rule, deadline);
         }
+    }
+
+    /// Moves the next look at a zone's devices to an earlier time, if it is one.
+    fn look_by(&mut self, zone: u32, rule: u32, deadline: Millis) {
+        let Some((plan, memory)) = self.plans.get(zone as usize).zip(self.zones.get_mut(zone as usize))
+        else {
+            return;
+        };
+        let Some(slot) = plan.absences.iter().position(|one| *one == rule) else { return };
+        if memory.sweeps.len() <= slot {
+            memory.sweeps.resize(slot + 1, None);
+        }
+        let Some(armed) = memory.sweeps.get_mut(slot) else { return };
+        if armed.is_none_or(|armed| deadline < armed) {
+            self.timers.rearm(sweep_key(zone, rule), armed.replace(deadline), Some(deadline));
+        }
+    }
+
+    /// Looks at all devices of a zone: those that were silent for too long are told, in the order of their
+    /// ids, and the next look is when the patience with another one ends.
+    pub(super) fn sweep(&mut self, zone: u32, rule: u32, reached: Millis, step: &mut Step<'_>) {
+        let Some((plan, memory)) = self.plans.get(zone as usize).zip(self.zones.get_mut(zone as usize))
+        else {
+            return;
+        };
+        let slot = plan.absences.iter().position(|one| *one == rule);
+        if let Some(armed) = slot.and_then(|slot| memory.sweeps.get_mut(slot)) {
+            *armed = None;
+        }
+        let Some(memory) = self.zones.get(zone as usize) else { return };
+        let (mut silent, mut next) = (Vec::new(), Millis::MAX);
+        for (subject, device) in memory.devices.iter() {
+            match self.deadline_of(zone, rule, device) {
+                Some(deadline) if deadline > reached => next = next.min(deadline),
+                Some(deadline) => silent.push((subject, deadline, device.cause)),
+                None => {}
+            }
+        }
+        silent.sort_unstable_by_key(|(subject, ..)| *subject);
+        for (subject, deadline, cause) in silent {
+            let id = InstanceId { rule, subject };
+            if !self.is_latched(zone, id) && self.is_in_inventory(zone, id) {
+                self.hold_for_silent(zone, id, deadline, cause, step);
+            }
+        }
+        if next < Millis::MAX {
+            self.look_by(zone, rule, next);
+        }
+    }
+
+    fn hold_for_silent(
+        &mut self,
+        zone: u32,
+        id: InstanceId,
+        deadline: Millis,
+        cause: Cause,
+        step: &mut Step<'_>,
+    ) {
+        let memory = self.zones.get_mut(zone as usize);
+        if let Some(device) = memory.and_then(|memory| memory.devices.get_mut(id.subject)) {
+            device.is_watched = false;
+        }
+        self.drive_for(zone, id, Input::True(deadline), cause, step);
+    }
+
+    fn is_in_inventory(&self, zone: u32, id: InstanceId) -> bool {
+        let place = self.plans.get(zone as usize).and_then(|plan| self.place(plan.id, Millis::MAX));
+        place.is_some_and(|place| place.devices.iter().any(|device| device.id == id.subject))
     }
 
     /// When the patience with a device ends; `None` while it may be silent.
     pub(super) fn silence_deadline(&self, zone: u32, id: InstanceId) -> Option<Millis> {
         let device = self.zones.get(zone as usize)?.devices.get(id.subject)?;
+        self.deadline_of(zone, id.rule, device)
+    }
+
+    fn deadline_of(&self, zone: u32, rule: u32, device: &WatchedDevice) -> Option<Millis> {
         let (heard, Condition::Absence(absence)) =
-            (device.heard_in_service()?, &self.rules.get(id.rule)?.condition)
+            (device.heard_in_service()?, &self.rules.get(rule)?.condition)
         else {
             return None;
         };

@@ -79,6 +79,7 @@ pub struct InstanceCounts {
 enum TimerKind {
     Lifecycle,
     Watch,
+    Sweep,
     Stale,
 }
 
@@ -263,6 +264,10 @@ impl AlertState {
 
 fn watch_key(zone: u32, id: InstanceId) -> TimerKey {
     TimerKey { zone, id, kind: TimerKind::Watch }
+}
+
+fn sweep_key(zone: u32, rule: u32) -> TimerKey {
+    TimerKey { zone, id: InstanceId { rule, subject: Uuid::nil() }, kind: TimerKind::Sweep }
 }
 
 fn stale_key(zone: u32) -> TimerKey {

@@ -86,6 +86,6 @@ pub(super) fn armed_for(watch: Watch, stay: &Stay, allowance: Option<Allowance>)
     match watch {
         Watch::Limit => Some(stay.start.saturating_add(allowance.limit)),
         Watch::Close => Some(stay.start.saturating_add(allowance.close_after)),
-        Watch::Off | Watch::Silence | Watch::Done => None,
+        Watch::Off | Watch::Done => None,
     }
 }

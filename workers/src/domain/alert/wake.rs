@@ -19,6 +19,7 @@ impl AlertState {
         match key.kind {
             TimerKind::Lifecycle => self.lifecycle_due(key, deadline, step),
             TimerKind::Watch => self.watch_due(key, deadline, step),
+            TimerKind::Sweep => self.sweep(key.zone, key.id.rule, deadline, step),
             TimerKind::Stale => self.count_is_stale(key.zone, deadline, step),
         }
     }
@@ -49,31 +50,8 @@ impl AlertState {
         let instance = self.zones.get(zone as usize).and_then(|memory| memory.instances.get(&id));
         match instance.map_or(Watch::Off, |instance| instance.watch) {
             Watch::Off | Watch::Done => {}
-            Watch::Silence => self.silence_due(zone, id, deadline, step),
             Watch::Limit | Watch::Close => self.stay_due(zone, id, deadline, step),
         }
-    }
-
-    /// A device may have been silent for too long: it was watched from when it was heard first.
-    fn silence_due(&mut self, zone: u32, id: InstanceId, reached: Millis, step: &mut Step<'_>) {
-        let deadline = self.silence_deadline(zone, id);
-        if let Some(later) = deadline.filter(|deadline| *deadline > reached) {
-            self.timers.arm(later, watch_key(zone, id));
-            return;
-        }
-        self.set_watch(zone, id, Watch::Off);
-        let device = self.zones.get(zone as usize).and_then(|memory| memory.devices.get(id.subject).copied());
-        if let (Some(device), Some(deadline)) = (device, deadline)
-            && self.is_in_inventory(zone, id)
-        {
-            self.drive_for(zone, id, Input::True(deadline), device.cause, step);
-        }
-        self.forget(zone, id);
-    }
-
-    fn is_in_inventory(&self, zone: u32, id: InstanceId) -> bool {
-        let place = self.plans.get(zone as usize).and_then(|plan| self.place(plan.id, Millis::MAX));
-        place.is_some_and(|place| place.devices.iter().any(|device| device.id == id.subject))
     }
 
     /// A stay reached its limit, or the time at which a missed departure is assumed.
@@ -107,9 +85,6 @@ impl AlertState {
 
     pub(super) fn set_watch(&mut self, zone: u32, id: InstanceId, watch: Watch) {
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
-        if let Some(device) = memory.devices.get_mut(id.subject) {
-            device.is_watched = false;
-        }
         if let Some(instance) = memory.instances.get_mut(&id) {
             instance.watch = watch;
             self.mark(zone);

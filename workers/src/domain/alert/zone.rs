@@ -41,8 +41,6 @@ pub(super) enum Watch {
     Limit,
     /// The end of a stay whose departure was missed.
     Close,
-    /// The end of the patience with a silent device.
-    Silence,
     /// None ever again: the departure was missed.
     Done,
 }
@@ -64,9 +62,9 @@ impl Instance {
         self.state == State::Inactive && self.watch == Watch::Off
     }
 
-    /// Nothing is to be said of it but that its stay or device is watched, which is found again from them.
+    /// Nothing is to be said of it but that its stay is watched, which is found again from it.
     pub(super) fn only_watches(&self) -> bool {
-        self.state == State::Inactive && matches!(self.watch, Watch::Limit | Watch::Silence)
+        self.state == State::Inactive && self.watch == Watch::Limit
     }
 }
 
@@ -89,7 +87,7 @@ pub(super) struct WatchedDevice {
     /// When it last left service; being heard later brings it back.
     pub(super) retired: Option<Millis>,
     pub(super) cause: Cause,
-    /// Every rule that watches it has it in [`Watch::Silence`]: to hear it again changes nothing else.
+    /// It is in service and no rule holds it for silent: to hear it again changes nothing else.
     #[serde(skip)]
     pub(super) is_watched: bool,
 }
@@ -113,11 +111,15 @@ pub(super) struct ZoneMemory {
     pub(super) thresholds: SmallVec<[State; 4]>,
     pub(super) stays: BTreeMap<Uuid, Stay>,
     pub(super) devices: IdMap<WatchedDevice>,
+    /// For when each absence of the plan looks at the devices next, in its order. Not stored.
+    pub(super) sweeps: SmallVec<[Option<Millis>; 2]>,
     /// Devices of the inventory are in `devices`. Not stored: what it leads to is.
     pub(super) enrolled: bool,
     /// Some instance waits for the next record on time. Not stored: found again on restore.
     pub(super) unsettled: bool,
     pub(super) dirty: bool,
+    /// Of its last block.
+    pub(super) bytes: usize,
 }
 
 impl ZoneMemory {
