@@ -26,7 +26,7 @@ impl Hint {
 }
 
 /// The positions of one device.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// Its zone and space in the inventory.
     pub(crate) place: (Hint, Hint),
@@ -76,8 +76,8 @@ impl HintBook {
         self.0.get(&device).copied()
     }
 
-    /// Those of a device.
-    pub fn of(&mut self, device: Uuid) -> &mut Hints {
-        self.0.entry(device).or_default()
+    /// Keeps those of a device.
+    pub fn keep(&mut self, device: Uuid, hints: Hints) {
+        self.0.insert(device, hints);
     }
 }

@@ -163,13 +163,18 @@ impl<D: Duty> RoleStage<D> {
 
     fn step_one(&mut self, offset: Offset, reading: &Reading<'_>, outputs: &mut Outputs) {
         let device = reading.record.as_ref().map_or(Uuid::nil(), |record| record.device);
-        let hints = self.hints.of(device);
+        let known = self.hints.get(device);
+        let mut hints = known.unwrap_or_default();
         let finding = match &reading.record {
-            Ok(record) => find(&mut self.judge, &mut self.tracker, record, hints),
+            Ok(record) => find(&mut self.judge, &mut self.tracker, record, &mut hints),
             Err(refusal) => Finding::Dead { reason: refusal.reason, detail: &refusal.detail },
         };
-        let watermark = self.judge.watermark();
-        self.duty.hear(&Heard { offset, bytes: reading.bytes, watermark, finding }, hints, outputs);
+        let heard = Heard { offset, bytes: reading.bytes, watermark: self.judge.watermark(), finding };
+        self.duty.hear(&heard, &mut hints, outputs);
+        // Of a device that is only refused nothing is kept, so that strangers fill no memory.
+        if known != Some(hints) && matches!(heard.finding, Finding::Accepted { .. }) {
+            self.hints.keep(device, hints);
+        }
     }
 }
 
@@ -247,3 +252,6 @@ impl Duty for Together {
         self.1.restore(blocks)
     }
 }
+
+#[cfg(test)]
+mod tests;

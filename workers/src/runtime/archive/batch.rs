@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::{
         calendar,
-        hints::HintBook,
+        hints::Hints,
         record::{Body, Record},
         verdict::{EventLimits, Judge, Verdict, encode},
     },
@@ -41,7 +41,7 @@ pub(super) fn date_of(time: Millis) -> i32 {
 #[derive(Debug)]
 enum Memory {
     /// Events: the verdicts of every stage.
-    Verdicts { judge: Box<Judge>, hints: HintBook, blocks: BTreeMap<(u8, u128), Bytes> },
+    Verdicts { judge: Box<Judge>, hints: Hints, blocks: BTreeMap<(u8, u128), Bytes> },
     /// Outputs of a stage, which may be published again: the last one that was kept.
     Origins { kept: Option<RowOrigin> },
 }
@@ -78,7 +78,7 @@ impl Batch {
         let memory = match table {
             Table::Events => Memory::Verdicts {
                 judge: Box::new(Judge::new(limits, Arc::clone(inventory))),
-                hints: HintBook::default(),
+                hints: Hints::default(),
                 blocks: BTreeMap::new(),
             },
             _ => Memory::Origins { kept: None },
@@ -178,7 +178,7 @@ impl Batch {
         let Memory::Verdicts { judge, hints, .. } = &mut self.memory else { return };
         // What is no record at all is a dead letter, which the occupancy stage writes.
         let Ok(record) = Record::parse(&bytes) else { return };
-        let (time, verdict) = (record.time, judge.decide(&record, hints.of(record.device)));
+        let (time, verdict) = (record.time, judge.decide(&record, hints));
         self.watermark = self.watermark.max(judge.watermark());
         match verdict {
             Verdict::Accepted { late } => {
