@@ -9,7 +9,10 @@ use parking_crds::{duration::Duration, stats_job::StatsJob};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Pipeline, UpError, sleep::Sleep};
+use super::{
+    Pipeline, UpError,
+    sleep::{Sleep, Standing},
+};
 use crate::{
     adapters::{
         embedded::DataFolder,
@@ -112,23 +115,31 @@ pub(super) async fn drive(
         if let Some(flush) = *end.borrow_and_update() {
             break flush;
         }
-        let before = sleep.standing().await?;
         if !archive.run_once(Flush::AtLimits).await?.is_idle() {
             continue;
         }
-        if archive.is_done() {
-            sleep.done_at(&before);
-            wait(sleep.until_after(&before), &mut end).await;
-        } else {
-            wait(ports.clock.pause(REST), &mut end).await;
+        match done_at(&mut archive, &sleep).await? {
+            Some(standing) => wait(sleep.until_after(&standing), &mut end).await,
+            None => wait(ports.clock.pause(REST), &mut end).await,
         }
     };
     archive.run_until_idle(flush).await?;
-    let standing = sleep.standing().await?;
-    if archive.run_once(Flush::AtLimits).await?.is_idle() && archive.is_done() {
-        sleep.done_at(&standing);
-    }
+    done_at(&mut archive, &sleep).await?;
     Ok(())
+}
+
+/// How all stands where nothing is left to do, noted for the next start.
+async fn done_at(archive: &mut Archive, sleep: &Sleep) -> Result<Option<Standing>, UpError> {
+    if !archive.is_done() {
+        return Ok(None);
+    }
+    let standing = sleep.standing().await?;
+    // What came before the standing was taken is read by this round.
+    if !archive.run_once(Flush::AtLimits).await?.is_idle() || !archive.is_done() {
+        return Ok(None);
+    }
+    sleep.done_at(&standing);
+    Ok(Some(standing))
 }
 
 async fn wait(reason: impl Future<Output = ()>, end: &mut watch::Receiver<Option<Flush>>) {
