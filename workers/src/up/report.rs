@@ -13,7 +13,7 @@ use crate::{
     ports::{
         event_log::Partition,
         lake::Table,
-        state_store::{BlockKey, StageKey, StateStore},
+        state_store::{BlockKey, StageKey, StateStore, Stored},
     },
     runtime::{
         alert::{self, RuleTotals},
@@ -70,13 +70,16 @@ impl Report {
             report.alerts.insert(rule.metadata.name.clone().unwrap_or_default(), RuleReport::default());
         }
         for partition in 0..partitions {
+            let Some(stored) = store.peek(&StageKey { role: Together::ROLE, partition }).await? else {
+                continue;
+            };
             let totals: Option<(Totals, Option<Millis>)> =
-                block(store, partition, occupancy::TOTALS_BLOCK).await?;
+                block(&stored, partition, occupancy::TOTALS_BLOCK)?;
             if let Some((totals, _)) = totals {
                 report.add_events(&totals);
             }
             let totals: Option<(BTreeMap<String, RuleTotals>, Option<Millis>)> =
-                block(store, partition, alert::TOTALS_BLOCK).await?;
+                block(&stored, partition, alert::TOTALS_BLOCK)?;
             for (rule, totals) in totals.into_iter().flat_map(|(rules, _)| rules) {
                 let rule = report.alerts.entry(rule).or_default();
                 rule.fired += totals.fired;
@@ -141,17 +144,12 @@ impl Report {
     }
 }
 
-async fn block<T: for<'de> Deserialize<'de>>(
-    store: &dyn StateStore,
+fn block<T: for<'de> Deserialize<'de>>(
+    stored: &Stored,
     partition: Partition,
     wanted: BlockKey,
 ) -> Result<Option<T>, UpError> {
-    let role = Together::ROLE;
-    let stored = store.peek(&StageKey { role, partition }).await?;
-    let found = stored.and_then(|stored| stored.blocks.into_iter().find(|(key, _)| *key == wanted));
-    found.map(|(_, bytes)| postcard::from_bytes(&bytes)).transpose().map_err(|source| UpError::Totals {
-        role,
-        partition,
-        source,
-    })
+    let found = stored.blocks.iter().find(|(key, _)| *key == wanted);
+    let unreadable = |source| UpError::Totals { role: Together::ROLE, partition, source };
+    found.map(|(_, bytes)| postcard::from_bytes(bytes)).transpose().map_err(unreadable)
 }
