@@ -183,9 +183,6 @@ impl<S: Stage> StageRunner<S> {
         let Some(mut owned) = owned else { return Ok(Turn::Fenced) };
         let fetched = self.ports.log.read(self.source(), owned.next, self.limits.fetch_bytes).await?;
         let at_end = fetched.records.is_empty();
-        if !at_end && owned.since.is_none() {
-            owned.since = Some(self.ports.clock.monotonic());
-        }
         let mut records = fetched.iter();
         loop {
             let room = usize::try_from(self.room(&owned)).unwrap_or(GROUP);
@@ -193,6 +190,7 @@ impl<S: Stage> StageRunner<S> {
             let Some((last, _)) = group.last() else { break };
             owned.stage.step(&group, &mut owned.outputs);
             owned.next = last + 1;
+            owned.since.get_or_insert_with(|| self.ports.clock.monotonic());
             if self.room(&owned) == 0 && self.commit(&mut owned).await? == Outcome::Fenced {
                 return Ok(Turn::Fenced);
             }
