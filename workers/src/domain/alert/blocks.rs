@@ -1,7 +1,8 @@
 //! The engine's state as blocks, one per zone, and what happens when rules change between two records.
 //!
 //! Invariants: blocks name rules by id and hash, never by index; timers, and instances that do no more
-//! than watch, are made anew from what the blocks say; an alert whose rule changed or is gone resolves once, with the next record.
+//! than watch, are made anew from what the blocks say; an alert whose rule changed or is gone resolves
+//! once, with the next record.
 
 use std::{collections::BTreeMap, sync::Arc};
 

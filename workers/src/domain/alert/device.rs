@@ -119,31 +119,29 @@ impl AlertState {
         }
     }
 
+    /// When a rule looks at a zone's devices next.
+    fn next_look(&mut self, zone: u32, rule: u32) -> Option<&mut Option<Millis>> {
+        let slot = self.plans.get(zone as usize)?.absences.iter().position(|one| *one == rule)?;
+        let sweeps = &mut self.zones.get_mut(zone as usize)?.sweeps;
+        if sweeps.len() <= slot {
+            sweeps.resize(slot + 1, None);
+        }
+        sweeps.get_mut(slot)
+    }
+
     /// Moves the next look at a zone's devices to an earlier time, if it is one.
     fn look_by(&mut self, zone: u32, rule: u32, deadline: Millis) {
-        let Some((plan, memory)) = self.plans.get(zone as usize).zip(self.zones.get_mut(zone as usize))
-        else {
-            return;
-        };
-        let Some(slot) = plan.absences.iter().position(|one| *one == rule) else { return };
-        if memory.sweeps.len() <= slot {
-            memory.sweeps.resize(slot + 1, None);
-        }
-        let Some(armed) = memory.sweeps.get_mut(slot) else { return };
+        let Some(armed) = self.next_look(zone, rule) else { return };
         if armed.is_none_or(|armed| deadline < armed) {
-            self.timers.rearm(sweep_key(zone, rule), armed.replace(deadline), Some(deadline));
+            let before = armed.replace(deadline);
+            self.timers.rearm(sweep_key(zone, rule), before, Some(deadline));
         }
     }
 
     /// Looks at all devices of a zone: those that were silent for too long are told, in the order of their
     /// ids, and the next look is when the patience with another one ends.
     pub(super) fn sweep(&mut self, zone: u32, rule: u32, reached: Millis, step: &mut Step<'_>) {
-        let Some((plan, memory)) = self.plans.get(zone as usize).zip(self.zones.get_mut(zone as usize))
-        else {
-            return;
-        };
-        let slot = plan.absences.iter().position(|one| *one == rule);
-        if let Some(armed) = slot.and_then(|slot| memory.sweeps.get_mut(slot)) {
+        if let Some(armed) = self.next_look(zone, rule) {
             *armed = None;
         }
         let Some(memory) = self.zones.get(zone as usize) else { return };
