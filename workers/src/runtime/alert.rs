@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use parking_crds::{event::Millis, inventory::Inventory};
+use parking_crds::{event::Millis, inventory::Inventory, role::Role};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -104,7 +104,7 @@ fn subject<'a>(tracked: &'a Tracked<'_>) -> Subject<'a> {
 }
 
 impl Duty for Alert {
-    const ROLE: &'static str = "alert";
+    const ROLE: &'static str = Role::Alert.as_str();
     const TELLS_TIME: bool = false;
 
     fn hear(&mut self, heard: &Heard<'_>, hints: &mut Hints, outputs: &mut Outputs) {

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parking_crds::event::{DeadLetterReason, Millis};
+use parking_crds::{
+    event::{DeadLetterReason, Millis},
+    role::Role,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +131,7 @@ impl Occupancy {
 }
 
 impl Duty for Occupancy {
-    const ROLE: &'static str = "occupancy";
+    const ROLE: &'static str = Role::Occupancy.as_str();
     const TELLS_TIME: bool = true;
 
     fn hear(&mut self, heard: &Heard<'_>, _: &mut Hints, outputs: &mut Outputs) {

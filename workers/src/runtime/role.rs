@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
+        alert::{RuleSet, Settings},
         hints::{HintBook, Hints},
         record::{Body, Reading, Record},
         track::{Tracked, Tracker},
@@ -227,6 +228,18 @@ impl<D: Duty> Stage for RoleStage<D> {
 
 /// Occupancy and alert in one process: one state, one commit, the outputs of each alone.
 pub type Together = (Occupancy, Alert);
+
+impl RoleStage<Together> {
+    /// A stage of both that has seen nothing.
+    pub fn together(
+        limits: EventLimits,
+        inventory: &Arc<Inventory>,
+        rules: &Arc<RuleSet>,
+        settings: Settings,
+    ) -> Self {
+        Self::new(limits, inventory, (Occupancy::default(), Alert::new(inventory, rules, settings)))
+    }
+}
 
 impl Duty for Together {
     const ROLE: &'static str = "occupancy+alert";

@@ -15,9 +15,7 @@ use crate::{
     http::{RefusedRule, StatusBoard},
     ports::{ErrorKind, PortError, clock::Clock},
     runtime::{
-        alert::Alert,
         archive::Flush,
-        occupancy::Occupancy,
         role::{RoleStage, Together},
         stage::{StageError, StageRunner, Turn},
     },
@@ -131,10 +129,7 @@ fn start_stages(
     for partition in 0..pipeline.partitions {
         let (inventory, rules) = (Arc::clone(&pipeline.deployment.inventory), Arc::clone(rules));
         let settings = Settings { tenant: pipeline.name.clone(), partition };
-        let make = move || {
-            let alert = Alert::new(&inventory, &rules, settings.clone());
-            RoleStage::new(limits, &inventory, (Occupancy::default(), alert))
-        };
+        let make = move || RoleStage::together(limits, &inventory, &rules, settings.clone());
         let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, make, Uuid::new_v4);
         stages.spawn(drive(runner, driver.clone()));
     }

@@ -7,8 +7,6 @@ use crate::{
     domain::record::Reading,
     ports::event_log::{Offset, Records},
     runtime::{
-        alert::Alert,
-        occupancy::Occupancy,
         outputs::Outputs,
         role::{RoleStage, Together},
         stage::GROUP,
@@ -24,9 +22,9 @@ const SPACES: u32 = 200;
 pub fn run() -> Result<usize, BenchError> {
     let scenario = Scenario::new(ZONES, SPACES)?;
     let mut feed = scenario.feed()?;
-    let alert = Alert::new(&scenario.inventory, &scenario.rules, Scenario::settings(0));
+    let (inventory, rules) = (&scenario.inventory, &scenario.rules);
     let mut work = Work {
-        stage: RoleStage::new(scenario.limits, &scenario.inventory, (Occupancy::default(), alert)),
+        stage: RoleStage::together(scenario.limits, inventory, rules, Scenario::settings(0)),
         outputs: Outputs::new(0),
     };
     let mut offset = 0;

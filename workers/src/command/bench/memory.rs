@@ -1,4 +1,4 @@
-//! `bench memory`: what both stages hold of a million watched spaces.
+//! `bench memory`: what occupancy and alert hold of a million watched spaces.
 
 use std::path::Path;
 
@@ -28,9 +28,9 @@ pub struct MemoryFigures {
     pub spaces: u64,
     /// Resident with the inventory alone, bytes.
     pub inventory_resident_bytes: Option<u64>,
-    /// Resident when both stages have heard of every space.
+    /// Resident when occupancy and alert have heard of every space.
     pub resident_bytes: Option<u64>,
-    /// What a space costs, both stages together.
+    /// What a space costs, occupancy and alert together.
     pub bytes_per_space: Option<f64>,
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn prepare(place: &Path) -> Result<(), BenchError> {
     fill(&folder, &mut Scenario::new(ZONES, SPACES)?.feed()?, EVENTS).await.map(drop)
 }
 
-/// Runs both stages over the log that a child process fills.
+/// Runs occupancy and alert over the log that a child process fills.
 pub(super) async fn measure(parent: &Path) -> Result<MemoryFigures, BenchError> {
     let place = Folder::new(parent, "memory")?;
     Child::bench("prepare-memory", place.path(), None)?.finish()?;
@@ -70,7 +70,7 @@ impl MemoryFigures {
         vec![
             row("spaces", self.spaces.to_string()),
             row("inventory", mebibytes(self.inventory_resident_bytes)),
-            row("inventory + both stages", mebibytes(self.resident_bytes)),
+            row("inventory, occupancy and alert", mebibytes(self.resident_bytes)),
             row(
                 "  a space",
                 self.bytes_per_space

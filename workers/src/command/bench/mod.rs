@@ -47,7 +47,7 @@ enum Part {
     All,
     /// From the log through occupancy and alert, beside reading and parsing alone.
     Track,
-    /// Appending alone, and appending while both stages follow.
+    /// Appending alone, and appending while occupancy and alert follow.
     Pipeline,
     /// From the start of the process to its first event done, and memory when idle.
     Start,

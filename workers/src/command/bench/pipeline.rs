@@ -1,4 +1,4 @@
-//! `bench pipeline`: appending alone, and appending while both stages follow.
+//! `bench pipeline`: appending alone, and appending while occupancy and alert follow.
 
 use std::{path::Path, sync::Arc};
 
@@ -32,7 +32,7 @@ pub struct PipelineFigures {
     pub append_events_per_second: f64,
     /// Processor seconds of that for a million.
     pub append_cpu_seconds_per_million: Option<f64>,
-    /// Records a second from the first append until both stages had committed and published the last.
+    /// Records a second from the first append until occupancy and alert had committed and published the last.
     pub end_to_end_events_per_second: f64,
     /// Processor seconds of that for a million.
     pub end_to_end_cpu_seconds_per_million: Option<f64>,

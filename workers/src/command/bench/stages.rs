@@ -23,8 +23,7 @@ use crate::{
         state_store::{StageKey, StateStore},
     },
     runtime::{
-        alert::Alert,
-        occupancy::{Occupancy, TOTALS_BLOCK, Totals},
+        occupancy::{TOTALS_BLOCK, Totals},
         role::{Duty, RoleStage, Together},
         stage::{CommitLimits, StagePorts, StageRunner, Turn},
     },
@@ -49,10 +48,7 @@ impl Runners {
         let runner = |partition| {
             let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
             let (rules, settings) = (Arc::clone(&scenario.rules), Scenario::settings(partition));
-            let make = move || {
-                let alert = Alert::new(&inventory, &rules, settings.clone());
-                RoleStage::new(judged, &inventory, (Occupancy::default(), alert))
-            };
+            let make = move || RoleStage::together(judged, &inventory, &rules, settings.clone());
             StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
         };
         Self((0..PARTITIONS).map(runner).collect())

@@ -41,7 +41,7 @@ pub(super) fn date_of(time: Millis) -> i32 {
 #[derive(Debug)]
 enum Memory {
     /// Events: the verdicts of every stage.
-    Verdicts { judge: Box<Judge>, hints: Hints, blocks: BTreeMap<(u8, u128), Bytes> },
+    Verdicts { judge: Box<Judge>, blocks: BTreeMap<(u8, u128), Bytes> },
     /// Outputs of a stage, which may be published again: the last one that was kept.
     Origins { kept: Option<RowOrigin> },
 }
@@ -78,7 +78,6 @@ impl Batch {
         let memory = match table {
             Table::Events => Memory::Verdicts {
                 judge: Box::new(Judge::new(limits, Arc::clone(inventory))),
-                hints: Hints::default(),
                 blocks: BTreeMap::new(),
             },
             _ => Memory::Origins { kept: None },
@@ -175,10 +174,10 @@ impl Batch {
     }
 
     fn absorb_event(&mut self, offset: Offset, bytes: Bytes) {
-        let Memory::Verdicts { judge, hints, .. } = &mut self.memory else { return };
+        let Memory::Verdicts { judge, .. } = &mut self.memory else { return };
         // What is no record at all is a dead letter, which the occupancy stage writes.
         let Ok(record) = Record::parse(&bytes) else { return };
-        let (time, verdict) = (record.time, judge.decide(&record, hints));
+        let (time, verdict) = (record.time, judge.decide(&record, &mut Hints::default()));
         self.watermark = self.watermark.max(judge.watermark());
         match verdict {
             Verdict::Accepted { late } => {
@@ -227,7 +226,7 @@ impl Batch {
     /// The memory after the last record that was read.
     pub(super) fn memory(&mut self) -> Bytes {
         match &mut self.memory {
-            Memory::Verdicts { judge, blocks, .. } => {
+            Memory::Verdicts { judge, blocks } => {
                 for (BlockKey { class, id }, block) in judge.changed_blocks() {
                     match block {
                         Some(block) => blocks.insert((class, id), block),
@@ -243,7 +242,7 @@ impl Batch {
     /// Takes back the memory of the committed position.
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
         match &mut self.memory {
-            Memory::Verdicts { judge, blocks, .. } => {
+            Memory::Verdicts { judge, blocks } => {
                 *blocks = postcard::from_bytes(bytes)?;
                 for ((class, id), block) in &*blocks {
                     judge.restore_block(BlockKey { class: *class, id: *id }, block)?;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::domain::alert::{RuleSet, Settings};
 
 const ZONE: &str = "02885f6f-ef93-441b-9e74-487279380656";
 const STRANGE_ZONE: &str = "7e6be807-ff61-4f12-85c8-0fb740b24436";
@@ -12,8 +11,8 @@ fn stage() -> RoleStage<Together> {
     );
     let inventory = Arc::new(Inventory::parse(&text).unwrap());
     let rules = Arc::new(RuleSet::compile(&[]).0);
-    let alert = Alert::new(&inventory, &rules, Settings { tenant: "city".to_owned(), partition: 0 });
-    RoleStage::new(EventLimits::default(), &inventory, (Occupancy::default(), alert))
+    let settings = Settings { tenant: "city".to_owned(), partition: 0 };
+    RoleStage::together(EventLimits::default(), &inventory, &rules, settings)
 }
 
 fn report(zone: &str, device: Uuid) -> Vec<u8> {

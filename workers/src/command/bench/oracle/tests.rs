@@ -4,8 +4,6 @@ use super::*;
 use crate::{
     command::bench::scenario::Scenario,
     runtime::{
-        alert::Alert as AlertDuty,
-        occupancy::Occupancy,
         outputs::Outputs,
         role::RoleStage,
         stage::{GROUP, Stage},
@@ -69,8 +67,8 @@ fn the_stages_agree_over_days_of_faults() {
     let scenario = scenario();
     let log = log(&scenario, 40_000);
     let expected = answer(&scenario, &log);
-    let alert = AlertDuty::new(&scenario.inventory, &scenario.rules, Scenario::settings(0));
-    let mut stage = RoleStage::new(scenario.limits, &scenario.inventory, (Occupancy::default(), alert));
+    let (inventory, rules) = (&scenario.inventory, &scenario.rules);
+    let mut stage = RoleStage::together(scenario.limits, inventory, rules, Scenario::settings(0));
     let mut outputs = Outputs::new(0);
     let log: Vec<_> = (0..).zip(log.iter().map(Vec::as_slice)).collect();
     for group in log.chunks(GROUP) {
