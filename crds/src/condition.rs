@@ -34,6 +34,16 @@ pub enum ConditionType {
     Saturated,
     /// The last statistics run succeeded.
     Complete,
+    /// The autoscalers that the spec asks for hold the replicas.
+    AutoscalingReady,
+    /// The monitoring objects that the spec asks for exist.
+    MonitoringReady,
+    /// The oldest unread record is older than half of the retention.
+    RetentionAtRisk,
+    /// A topic was made anew, or Redis lost what the log no longer holds.
+    DataLost,
+    /// The operator leaves everything as it is.
+    ReconciliationPaused,
 }
 
 impl ConditionType {
@@ -53,6 +63,11 @@ impl ConditionType {
             Self::Active => "Active",
             Self::Saturated => "Saturated",
             Self::Complete => "Complete",
+            Self::AutoscalingReady => "AutoscalingReady",
+            Self::MonitoringReady => "MonitoringReady",
+            Self::RetentionAtRisk => "RetentionAtRisk",
+            Self::DataLost => "DataLost",
+            Self::ReconciliationPaused => "ReconciliationPaused",
         }
     }
 }
@@ -84,6 +99,42 @@ pub enum Reason {
     LakeBehind,
     /// The window already has a result on the same table versions.
     Unchanged,
+    /// Records are gone that nobody had read.
+    RecordsLost,
+    /// The topic operator cannot do what the spec asks for.
+    NotSupported,
+    /// Another resource manages the same topic.
+    ResourceConflict,
+    /// An object of that name exists that is not ours.
+    NameTaken,
+    /// The bucket belongs to another pipeline.
+    OwnedByOther,
+    /// The credentials lack a right.
+    MissingRight,
+    /// The credentials were refused.
+    CredentialsRefused,
+    /// The owner of the other namespace does not allow its use.
+    NotAllowed,
+    /// Stages work off what was there when the pause was noted.
+    Draining,
+    /// The stages did not drain within their time.
+    DrainTimedOut,
+    /// The object is being deleted, step by step.
+    Deleting,
+    /// New pods do not become ready.
+    RolloutFailed,
+    /// Another pipeline rolls its pods first.
+    RolloutWaiting,
+    /// The annotation `parking.tinyx.io/pause-reconciliation` is set.
+    PausedByAnnotation,
+    /// A run goes on.
+    RunActive,
+    /// The newest run failed.
+    RunFailed,
+    /// The job is suspended by its spec.
+    Suspended,
+    /// The operator failed; the message says where.
+    Internal,
 }
 
 impl Reason {
@@ -102,6 +153,24 @@ impl Reason {
             Self::TooManyActive => "TooManyActive",
             Self::LakeBehind => "LakeBehind",
             Self::Unchanged => "Unchanged",
+            Self::RecordsLost => "RecordsLost",
+            Self::NotSupported => "NotSupported",
+            Self::ResourceConflict => "ResourceConflict",
+            Self::NameTaken => "NameTaken",
+            Self::OwnedByOther => "OwnedByOther",
+            Self::MissingRight => "MissingRight",
+            Self::CredentialsRefused => "CredentialsRefused",
+            Self::NotAllowed => "NotAllowed",
+            Self::Draining => "Draining",
+            Self::DrainTimedOut => "DrainTimedOut",
+            Self::Deleting => "Deleting",
+            Self::RolloutFailed => "RolloutFailed",
+            Self::RolloutWaiting => "RolloutWaiting",
+            Self::PausedByAnnotation => "PausedByAnnotation",
+            Self::RunActive => "RunActive",
+            Self::RunFailed => "RunFailed",
+            Self::Suspended => "Suspended",
+            Self::Internal => "Internal",
         }
     }
 }

@@ -20,3 +20,4 @@ pub mod stream;
 pub mod time;
 pub mod topology;
 pub mod worker_config;
+pub mod worker_status;
