@@ -4,9 +4,13 @@
 //! cluster; `validate`, `plan` and `status` are pure and may name no client, runtime or clock.
 
 pub mod apis;
+pub mod apply;
+pub mod cluster;
+pub mod drift;
 pub mod error;
 pub mod foreign;
 pub mod labels;
+pub mod live;
 pub mod owned_kinds;
 pub mod plan;
 pub mod problem;

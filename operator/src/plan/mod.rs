@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::owned_kinds::OwnedKind;
+use crate::{live::Key, owned_kinds::OwnedKind};
 
 /// One object as it shall be, without anything that the server adds.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,13 @@ pub struct Planned {
     pub name: String,
     /// The whole manifest, with `apiVersion`, `kind` and `metadata`.
     pub manifest: Value,
+}
+
+impl Planned {
+    /// Which object is meant.
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, &self.namespace, &self.name)
+    }
 }
 
 /// Everything that must exist for one object of our kinds, in the order of the owned-kinds table.
