@@ -32,15 +32,20 @@ const CONCURRENCY: usize = 8;
 /// What came of a plan. Only an apply makes one, so a status cannot come before it.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Objects that were written or deleted.
-    pub changed: Vec<Key>,
+    changed: Vec<Key>,
     /// Objects that must go or appear before the apply can end, in words.
     pub waiting: Vec<String>,
     /// What could not be written, and why.
     pub problems: Vec<Problem>,
     /// Failures that may pass by themselves.
     pub failures: Vec<ApplyError>,
-    _private: (),
+}
+
+impl Applied {
+    /// Objects that were written or deleted.
+    pub fn changed(&self) -> &[Key] {
+        &self.changed
+    }
 }
 
 /// A request failed.
