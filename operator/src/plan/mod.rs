@@ -6,8 +6,11 @@
 
 pub mod credentials;
 mod metadata;
+pub mod redis;
+pub mod redis_scripts;
 #[cfg(test)]
 mod sample;
+pub mod sentinel;
 pub mod topic;
 pub mod user;
 

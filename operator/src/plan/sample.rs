@@ -54,7 +54,11 @@ pub(crate) fn with_redis(managed: &str, members: &str) -> ValidPipeline {
             scaler_credentials: None,
             ca: None,
         }),
-        redis: ValidRedis::Managed { password: KeptSecret("correct-horse".to_owned()), storage },
+        redis: ValidRedis::Managed {
+            password: KeptSecret("correct-horse".to_owned()),
+            previous: None,
+            storage,
+        },
         spec: Arc::new(object.spec),
         rules: BTreeMap::new(),
         apis: Apis::all(),
