@@ -4,6 +4,16 @@
 //! Invariants: the same input gives the same objects; names are unique; every object carries the owner labels
 //! and is of a kind in `owned_kinds`; no member of an object is null or an empty list that a server would drop.
 
+pub mod credentials;
+mod metadata;
+pub mod redis;
+pub mod redis_scripts;
+#[cfg(test)]
+mod sample;
+pub mod sentinel;
+pub mod topic;
+pub mod user;
+
 use serde::Serialize;
 use serde_json::Value;
 
