@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stream::Stream;
+
 /// What one worker process does for its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +62,58 @@ impl Role {
     /// Whether the role owns partitions of the log, so that more replicas than partitions are idle.
     pub const fn owns_partitions(self) -> bool {
         matches!(self, Self::Occupancy | Self::Alert | Self::Archive)
+    }
+
+    /// Streams that the role consumes. Rights at Kafka, lag and the static check follow from it.
+    pub const fn reads(self) -> &'static [Stream] {
+        match self {
+            Self::Occupancy | Self::Alert => &[Stream::Events],
+            Self::Archive => &Stream::ALL,
+            Self::Notify => &[Stream::Alerts],
+            Self::Ingest | Self::Account | Self::Console | Self::Reserve | Self::Simulate => &[],
+        }
+    }
+
+    /// Streams that the role appends to. Rights at Kafka and the static check follow from it.
+    pub const fn writes(self) -> &'static [Stream] {
+        match self {
+            Self::Ingest => &[Stream::Events, Stream::DeadLetters],
+            // Ticks go back to the events.
+            Self::Occupancy => &[Stream::Events, Stream::Sessions, Stream::DeadLetters],
+            Self::Alert => &[Stream::Alerts],
+            Self::Account | Self::Console | Self::Reserve | Self::Simulate => &[Stream::Events],
+            Self::Archive | Self::Notify => &[],
+        }
+    }
+
+    /// Whether the role talks to the state store.
+    pub const fn uses_store(self) -> bool {
+        match self {
+            Self::Ingest
+            | Self::Occupancy
+            | Self::Alert
+            | Self::Notify
+            | Self::Account
+            | Self::Console
+            | Self::Reserve => true,
+            // Its offsets and snapshots live in the bucket.
+            Self::Archive | Self::Simulate => false,
+        }
+    }
+
+    /// Whether the role reads or writes tables or snapshots in the bucket.
+    pub const fn uses_lake(self) -> bool {
+        matches!(self, Self::Occupancy | Self::Alert | Self::Archive | Self::Notify)
+    }
+
+    /// Whether the role reads the inventory.
+    pub const fn uses_inventory(self) -> bool {
+        !matches!(self, Self::Notify)
+    }
+
+    /// Whether clients outside the pipeline call the role.
+    pub const fn serves_clients(self) -> bool {
+        matches!(self, Self::Ingest | Self::Account | Self::Console | Self::Reserve)
     }
 
     /// Whether every pipeline needs the role, also when its spec does not mention it.
