@@ -7,6 +7,7 @@ pub mod apis;
 pub mod apply;
 pub mod cluster;
 pub mod drift;
+pub mod bucket;
 pub mod error;
 pub mod foreign;
 pub mod labels;
