@@ -4,11 +4,14 @@
 //! cluster; `validate`, `plan` and `status` are pure and may name no client, runtime or clock.
 
 pub mod apis;
+pub mod cli;
 pub mod error;
 pub mod foreign;
 pub mod labels;
 pub mod owned_kinds;
 pub mod plan;
 pub mod problem;
+pub mod rbac;
 pub mod settings;
+pub mod uninstall;
 pub mod validate;
