@@ -121,7 +121,8 @@ impl RunArguments {
 }
 
 fn resync(text: &str) -> Result<Duration, String> {
-    let pause: Duration = text.parse().map_err(|error: parking_crds::duration::ParseDurationError| error.to_string())?;
+    let pause: Duration =
+        text.parse().map_err(|error: parking_crds::duration::ParseDurationError| error.to_string())?;
     if pause < Duration::from_secs(10) {
         return Err("shorter than 10s: every object would be looked at without end".to_owned());
     }
@@ -141,7 +142,9 @@ pub struct KafkaNamespace {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KafkaNamespaceError {
     /// There is no `=`.
-    #[error("write the namespace of the Kafka cluster, `=` and the namespaces that may use it, such as kafka=parking,city")]
+    #[error(
+        "write the namespace of the Kafka cluster, `=` and the namespaces that may use it, such as kafka=parking,city"
+    )]
     NoUsers,
     /// A part is no namespace.
     #[error(transparent)]
@@ -201,7 +204,8 @@ mod tests {
     use super::*;
 
     fn run(arguments: &[&str]) -> Result<Settings, clap::Error> {
-        let fixed = ["parking-operator", "run", "--identity", "pod-0", "--operator-namespace", "parking-system"];
+        let fixed =
+            ["parking-operator", "run", "--identity", "pod-0", "--operator-namespace", "parking-system"];
         let cli = Cli::try_parse_from(fixed.iter().chain(arguments))?;
         let Command::Run(arguments) = cli.command else { panic!("{cli:?}") };
         Ok(arguments.settings())
@@ -225,8 +229,14 @@ mod tests {
 
     #[test]
     fn users_of_one_kafka_namespace_add_up() {
-        let settings =
-            run(&["--kafka-namespace", "kafka=a,b", "--kafka-namespace", "kafka=c", "--kafka-namespace", "k=a"]);
+        let settings = run(&[
+            "--kafka-namespace",
+            "kafka=a,b",
+            "--kafka-namespace",
+            "kafka=c",
+            "--kafka-namespace",
+            "k=a",
+        ]);
         let expected = [("k", namespaces(&["a"])), ("kafka", namespaces(&["a", "b", "c"]))];
         let expected = expected.map(|(kafka, users)| (kafka.parse().unwrap(), users));
         assert_eq!(settings.unwrap().kafka_namespaces, BTreeMap::from(expected));

@@ -148,13 +148,7 @@ fn beside_pipelines() -> [Rule; 4] {
             READ,
             "Finds the workers whose /status it asks, those that are not ready too.",
         ),
-        rule(
-            place,
-            "",
-            &["namespaces"],
-            &["get"],
-            "Makes nothing in a namespace that is being deleted.",
-        ),
+        rule(place, "", &["namespaces"], &["get"], "Makes nothing in a namespace that is being deleted."),
         rule(
             place,
             "events.k8s.io",

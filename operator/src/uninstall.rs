@@ -29,7 +29,9 @@ pub struct Remaining {
 
 /// Why it is not known what remains.
 #[derive(Debug, thiserror::Error)]
-#[error("{plural} could not be listed: {source}; an uninstall without this check is `helm uninstall --no-hooks`")]
+#[error(
+    "{plural} could not be listed: {source}; an uninstall without this check is `helm uninstall --no-hooks`"
+)]
 pub struct ListError {
     plural: String,
     #[source]
@@ -47,7 +49,10 @@ pub async fn remaining(client: &Client, namespaces: &[Namespace]) -> Result<Vec<
 
 async fn list<K>(client: &Client, namespaces: &[Namespace]) -> Result<Vec<Remaining>, ListError>
 where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let apis: Vec<Api<K>> = match namespaces {
         [] => vec![Api::all(client.clone())],
@@ -92,6 +97,9 @@ pub fn report(remaining: &[Remaining], force: bool) -> String {
     for one in remaining {
         table.add_row([one.namespace.as_str(), &one.kind, &one.name, if one.held { "yes" } else { "no" }]);
     }
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     let mut text = format!("{}\n", table.trim_fmt());
     let held = remaining.iter().filter(|one| one.held).count();
     let advice = if force {
@@ -99,7 +107,11 @@ pub fn report(remaining: &[Remaining], force: bool) -> String {
     } else {
         "Delete them first with `kubectl delete alertrules,statsjobs,parkingpipelines --all -n NAMESPACE` while the operator runs, or uninstall all the same with `helm uninstall --no-hooks` (or the chart's `uninstall.force`)."
     };
-    let _ = write!(text, "\n{} objects remain, {held} of them held by the operator's finalizer. {advice}\n", remaining.len());
+    let _ = write!(
+        text,
+        "\n{} objects remain, {held} of them held by the operator's finalizer. {advice}\n",
+        remaining.len()
+    );
     text
 }
 
@@ -118,7 +130,13 @@ mod tests {
 
     #[test]
     fn what_remains_is_listed_with_what_to_do() {
-        insta::assert_snapshot!(report(&[one("AlertRule", false), one("ParkingPipeline", true)], false), @"");
+        insta::assert_snapshot!(report(&[one("AlertRule", false), one("ParkingPipeline", true)], false), @r"
+        NAMESPACE  KIND             NAME  HELD
+        parking    AlertRule        city  no
+        parking    ParkingPipeline  city  yes
+
+        2 objects remain, 1 of them held by the operator's finalizer. Delete them first with `kubectl delete alertrules,statsjobs,parkingpipelines --all -n NAMESPACE` while the operator runs, or uninstall all the same with `helm uninstall --no-hooks` (or the chart's `uninstall.force`).
+        ");
     }
 
     #[test]

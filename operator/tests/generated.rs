@@ -39,8 +39,10 @@ fn definition_template(yaml: &str) -> String {
 }
 
 fn list(words: &[&str]) -> String {
-    let quoted: Vec<String> =
-        words.iter().map(|word| if word.is_empty() { "\"\"".to_owned() } else { (*word).to_owned() }).collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| if word.is_empty() { "\"\"".to_owned() } else { (*word).to_owned() })
+        .collect();
     format!("[{}]", quoted.join(", "))
 }
 
@@ -60,7 +62,8 @@ fn rule_template(rule: &Rule) -> String {
 }
 
 fn rules_template() -> String {
-    let mut text = "{{- /* Generated from operator/src/rbac.rs; see operator/tests/generated.rs. */ -}}\n".to_owned();
+    let mut text =
+        "{{- /* Generated from operator/src/rbac.rs; see operator/tests/generated.rs. */ -}}\n".to_owned();
     for place in Place::ALL {
         write!(text, "\n{{{{- define \"parking-operator.rules.{}\" -}}}}\n", place.as_str()).unwrap();
         for rule in rules().iter().filter(|rule| rule.place == place) {
@@ -75,7 +78,10 @@ fn rules_template() -> String {
 fn the_definitions_of_the_chart_are_current() {
     for definition in [ParkingPipeline::crd(), AlertRule::crd(), StatsJob::crd()] {
         let text = definition_template(&serde_saphyr::to_string(&definition).unwrap());
-        assert_current(&format!("parking-operator-crds/templates/{}.yaml", definition.spec.names.plural), &text);
+        assert_current(
+            &format!("parking-operator-crds/templates/{}.yaml", definition.spec.names.plural),
+            &text,
+        );
     }
 }
 
