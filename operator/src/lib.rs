@@ -8,6 +8,7 @@ pub mod cli;
 pub mod error;
 pub mod foreign;
 pub mod labels;
+pub mod offline;
 pub mod owned_kinds;
 pub mod plan;
 pub mod problem;

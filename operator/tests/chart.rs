@@ -39,24 +39,24 @@ fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
 }
 
-/// The `helm` program that the project's installation made.
-fn helm_program() -> PathBuf {
+/// A program that the project's installation made.
+fn tool(name: &str) -> PathBuf {
     let tools = std::env::var_os("PARKING_TOOLS").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/parking/tools"),
         PathBuf::from,
     );
-    let helm = tools.join("bin/helm");
+    let program = tools.join("bin").join(name);
     assert!(
-        helm.exists(),
-        "{} is missing: `make test` installs it, or name its folder in PARKING_TOOLS",
-        helm.display()
+        program.exists(),
+        "{} is missing: `make test` installs it, or name the folder that holds bin/{name} in PARKING_TOOLS",
+        program.display()
     );
-    helm
+    program
 }
 
 fn helm(arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
-    Command::new(helm_program())
+    Command::new(tool("helm"))
         .args(arguments)
         .current_dir(charts())
         .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, home.path())))
@@ -70,11 +70,8 @@ fn rendered_text(chart: &str, sets: &[&str], apis: &[&str]) -> Result<String, St
     arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
     arguments.extend(apis.iter().flat_map(|api| ["--api-versions", api]));
     let output = helm(&arguments);
-    if output.status.success() {
-        Ok(String::from_utf8(output.stdout).unwrap())
-    } else {
-        Err(String::from_utf8(output.stderr).unwrap())
-    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 fn rendered(sets: &[&str], apis: &[&str]) -> Vec<Value> {
@@ -526,6 +523,79 @@ fn every_object_is_one_that_kubernetes_knows() {
             assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "Helm");
             assert!(names.insert((kind, metadata["namespace"].to_string(), metadata["name"].to_string())));
         }
+    }
+}
+
+/// The schema of a kind as Kubernetes describes it, with every field that it does not name refused.
+fn strict_schema<T: schemars::JsonSchema>() -> Value {
+    let mut schema = serde_json::to_value(schemars::schema_for!(T)).unwrap();
+    close(&mut schema);
+    schema
+}
+
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("properties").is_some_and(Value::is_object) {
+                members.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+fn schemas() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |kind: &str, schema: Value| {
+        fs::write(folder.path().join(format!("{kind}.json")), schema.to_string()).unwrap();
+    };
+    write("clusterrole", strict_schema::<ClusterRole>());
+    write("clusterrolebinding", strict_schema::<ClusterRoleBinding>());
+    write("deployment", strict_schema::<Deployment>());
+    write("job", strict_schema::<Job>());
+    write("networkpolicy", strict_schema::<NetworkPolicy>());
+    write("poddisruptionbudget", strict_schema::<PodDisruptionBudget>());
+    write("role", strict_schema::<Role>());
+    write("rolebinding", strict_schema::<RoleBinding>());
+    write("service", strict_schema::<Service>());
+    write("serviceaccount", strict_schema::<ServiceAccount>());
+    folder
+}
+
+/// What kubeconform says of a text, offline.
+fn kubeconform(schemas: &Path, text: &str) -> (bool, String) {
+    let manifest = schemas.join("rendered.yaml");
+    fs::write(&manifest, text).unwrap();
+    let location = format!("{}/{{{{ .ResourceKind }}}}.json", schemas.display());
+    let output = Command::new(tool("kubeconform"))
+        .args(["-strict", "-verbose", "-schema-location", &location])
+        .arg(&manifest)
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn kubeconform_finds_nothing_to_object_to() {
+    let schemas = schemas();
+    let everything = rendered_text("parking-operator", &everything(), &[]).unwrap();
+    let texts =
+        [&[] as &[&str], NAMESPACED].map(|sets| rendered_text("parking-operator", sets, &[]).unwrap());
+    for text in texts.iter().chain([&everything]) {
+        let (fine, said) = kubeconform(schemas.path(), text);
+        assert!(fine, "{said}");
+    }
+}
+
+#[test]
+fn kubeconform_would_object_to_a_field_that_does_not_exist() {
+    let schemas = schemas();
+    let text = rendered_text("parking-operator", &[], &[]).unwrap();
+    for (right, wrong) in [("livenessProbe", "liveProbe"), ("replicas: 2", "replicas: two")] {
+        let (fine, said) = kubeconform(schemas.path(), &text.replace(right, wrong));
+        assert!(!fine && said.contains("Deployment"), "{said}");
     }
 }
 
