@@ -2,7 +2,9 @@
 //!
 //! Must not: name a client, a runtime or a clock.
 
+pub mod kafka;
 mod pipeline;
+pub mod topic;
 
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
