@@ -4,7 +4,10 @@
 //! foreground deletion of the pipeline (identities, Secrets, Redis), which the finalizer removes in order.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::core::DynamicObject;
 use parking_crds::manifest::API_VERSION;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{labels, validate::ValidPipeline};
 
@@ -29,6 +32,11 @@ pub(super) fn pods_of(pipeline: &ValidPipeline, component: &str) -> LabelSelecto
         match_labels: Some(labels::selector(&pipeline.id, component)),
         ..LabelSelector::default()
     }
+}
+
+/// An object of metadata and spec, for kinds whose spec is no type of Kubernetes itself.
+pub(super) fn with_spec(metadata: ObjectMeta, spec: &impl Serialize) -> DynamicObject {
+    DynamicObject { types: None, metadata, data: json!({"spec": spec}) }
 }
 
 /// Nothing when planned offline: the owner has no uid yet.
