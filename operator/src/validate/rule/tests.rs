@@ -46,7 +46,7 @@ fn good_rules_of_the_pipeline_are_bundled_and_others_left_out() {
         good,
         city("absent", &[FULL, absent]),
         rule("b", "town", &[FULL]),
-        city("off", &[FULL, "enabled: false"]),
+        city("dormant", &[FULL, "enabled: false"]),
     ];
     let found = look(&rules);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["absent", "good"]);
