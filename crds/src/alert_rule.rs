@@ -12,17 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{duration::Duration, names::ClassName, reference::NameRef};
 
+mod check;
 mod condition;
 mod dwell_limit;
 mod notify;
+mod requirement;
 mod window;
 
+pub use check::RuleError;
 pub use condition::{
     Absence, Aggregate, Anomaly, Baseline, Cel, Condition, ConditionKind, Devices, Dwell, Entitlement,
     EventMatch, Metric, OnLookupError, Op, Rate, RecordMatch, Sequence, Threshold,
 };
 pub use dwell_limit::{DwellLimit, DwellLimitError};
 pub use notify::{Inhibition, Notify};
+pub use requirement::Requirement;
 pub use window::{ActiveWindow, RuleTime, TimeBasis};
 
 /// What shall raise an alert.

@@ -67,6 +67,22 @@ pub enum ConditionKind<'a> {
     Cel(&'a Cel),
 }
 
+impl ConditionKind<'_> {
+    /// The name of the member.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Threshold(_) => "threshold",
+            Self::Dwell(_) => "dwell",
+            Self::Absence(_) => "absence",
+            Self::Rate(_) => "rate",
+            Self::Sequence(_) => "sequence",
+            Self::Entitlement(_) => "entitlement",
+            Self::Anomaly(_) => "anomaly",
+            Self::Cel(_) => "cel",
+        }
+    }
+}
+
 impl Condition {
     /// The condition's member, unless it has none or several.
     pub fn kind(&self) -> Option<ConditionKind<'_>> {

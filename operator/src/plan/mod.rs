@@ -22,7 +22,7 @@ pub mod redis;
 pub mod redis_scripts;
 pub mod rule_bundle;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod secret_mount;
 pub mod sentinel;
 mod service;
@@ -44,6 +44,7 @@ pub fn plan(pipeline: &ValidPipeline) -> Plan {
     redis::add(&mut plan, pipeline);
     redis_scripts::add(&mut plan, pipeline);
     sentinel::add(&mut plan, pipeline);
+    rule_bundle::add(&mut plan, pipeline);
     worker_config::add(&mut plan, pipeline);
     service_account::add(&mut plan, pipeline);
     service::add(&mut plan, pipeline);

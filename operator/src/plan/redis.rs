@@ -24,7 +24,8 @@
 //!   a server of which only the volume is known, since such a server reports the replication offset 0;
 //! - as a leading master increments the key [`BEAT_KEY`] each second. The beat is part of the data: it is
 //!   replicated and in the append-only file, so after all servers died it says whose data is the newest, which the
-//!   replication offset cannot, since a restart with an append-only file begins again at 0;
+//!   replication offset cannot, since a restart with an append-only file begins again at 0. It tells apart
+//!   what is a second apart, which is what `appendfsync everysec` may lose anyway;
 //! - told to end while it leads, has a sentinel fail over first, and waits for that for ten seconds at most.
 //!
 //! # What the operator does

@@ -3,8 +3,12 @@
 //! Must not: name a client, a runtime or a clock.
 
 mod bundled_rule;
+pub mod kafka;
 mod offline;
 mod pipeline;
+pub mod redis;
+pub mod rule;
+pub mod topic;
 
 pub use offline::offline;
 pub use pipeline::{

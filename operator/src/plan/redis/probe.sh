@@ -10,7 +10,9 @@ case "$1 $2" in
     [ -e "$run/hidden" ] || [ ! -e "$run/redis.conf" ] || answers "$local_address" 6379
     ;;
 "ready redis")
-    [ ! -e "$run/waiting" ] && [ ! -e "$run/hidden" ]
+    if [ -e "$run/waiting" ] || [ -e "$run/hidden" ]; then
+        exit 1
+    fi
     info=$(say "$local_address" 6379 INFO replication)
     printf '%s\n' "$info" | grep -q -e '^role:master$' -e '^master_link_status:up$'
     ;;

@@ -59,7 +59,7 @@ dir $data
 appendonly yes
 appendfsync everysec
 save ""
-maxmemory $((${MEMORY_LIMIT:-0} / 4 * 3))
+maxmemory $((${MEMORY_LIMIT:-0} * 3 / 4))
 maxmemory-policy noeviction
 min-replicas-to-write $enough
 min-replicas-max-lag 10

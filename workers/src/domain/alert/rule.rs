@@ -8,59 +8,15 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use parking_crds::{
     alert_rule::{
-        ActiveWindow, AlertRule, AlertRuleSpec, Inhibition, InstanceLabel, NoData, Scope, Severity,
+        ActiveWindow, AlertRule, AlertRuleSpec, Inhibition, InstanceLabel, NoData, Requirement, Severity,
     },
     event::Millis,
     inventory::Zone,
 };
 
+pub use parking_crds::alert_rule::RuleError;
+
 use super::{condition::Condition, id::short_hash, instance::Pace};
-
-/// Why a rule cannot be run. `Display` begins with the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// The field has a value that it cannot have.
-    #[error("{field}: {problem}")]
-    Invalid {
-        /// Path in the object.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The value is right, but this engine cannot run it yet.
-    #[error("{field}: this engine supports {supported}")]
-    Unsupported {
-        /// Path in the object.
-        field: &'static str,
-        /// What it can run.
-        supported: &'static str,
-    },
-    /// The kind of condition is right, but this engine cannot run it yet.
-    #[error("spec.condition.{kind}: this engine does not support the condition yet")]
-    UnsupportedCondition {
-        /// The member.
-        kind: &'static str,
-    },
-}
-
-impl RuleError {
-    pub(super) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field, problem: problem.into() }
-    }
-
-    pub(super) fn unsupported(field: &'static str, supported: &'static str) -> Self {
-        Self::Unsupported { field, supported }
-    }
-
-    /// The reason of the condition `Accepted=False`.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid { .. } => "Invalid",
-            Self::Unsupported { .. } => "UnsupportedField",
-            Self::UnsupportedCondition { .. } => "UnsupportedCondition",
-        }
-    }
-}
 
 /// A compiled rule.
 #[derive(Clone, Debug)]
@@ -93,11 +49,9 @@ impl Rule {
             return Err(RuleError::invalid("metadata.name", "must be set"));
         }
         let spec = &rule.spec;
+        spec.check()?;
         let condition = Condition::compile(&spec.condition)?;
         let scope = spec.scope.clone().unwrap_or_default();
-        if matches!(condition, Condition::Absence(_)) && !spec.active_windows.is_empty() {
-            return Err(RuleError::unsupported("spec.activeWindows", "none with `absence`"));
-        }
         Ok(Self {
             id: format!("{}/{name}", rule.metadata.namespace.as_deref().unwrap_or("default")),
             name,
@@ -106,12 +60,12 @@ impl Rule {
             pace: Pace { hold: spec.hold().millis(), keep_firing: spec.keep_firing_for().millis() },
             no_data: spec.no_data(),
             max_active: spec.max_active(),
-            instance_key: instance_key(spec, &condition)?,
+            instance_key: spec.instance_key()?,
             labels: spec.labels.clone(),
             annotations: spec.annotations.clone(),
             inhibited_by: spec.inhibited_by.clone(),
             exact: scope.zone_selector.iter().filter_map(|one| one.match_labels.clone()).flatten().collect(),
-            requirements: requirements(&scope)?,
+            requirements: scope.requirements()?,
             classes: scope.space_classes.iter().map(ToString::to_string).collect(),
             windows: spec.active_windows.clone(),
             time_zone: spec.time.as_ref().and_then(|time| Some(time.zone.as_ref()?.zone().clone())),
@@ -132,7 +86,7 @@ impl Rule {
     /// Whether the selector takes the zone.
     pub(super) fn selects(&self, zone: &Zone) -> bool {
         self.exact.iter().all(|(name, value)| zone.labels.get(name) == Some(value))
-            && self.requirements.iter().all(|requirement| requirement.is_met_by(zone))
+            && self.requirements.iter().all(|requirement| requirement.is_met_by(&zone.labels))
     }
 
     /// Whether the scope names no class of spaces.
@@ -176,72 +130,6 @@ impl Rule {
 fn hash(spec: &AlertRuleSpec) -> Result<String, RuleError> {
     let text = serde_json::to_vec(spec).map_err(|error| RuleError::invalid("spec", error.to_string()))?;
     Ok(short_hash(&text))
-}
-
-fn instance_key(spec: &AlertRuleSpec, condition: &Condition) -> Result<Vec<InstanceLabel>, RuleError> {
-    const FIELD: &str = "spec.instanceKey";
-    let identity = condition.identity();
-    if spec.instance_key.is_empty() {
-        return Ok(vec![identity]);
-    }
-    if !spec.instance_key.contains(&identity) {
-        return Err(RuleError::invalid(FIELD, format!("must hold {}", identity.as_str())));
-    }
-    if let Some(label) = spec.instance_key.iter().find(|label| !condition.labels().contains(label)) {
-        let problem = format!("{} is not known to this kind of condition", label.as_str());
-        return Err(RuleError::invalid(FIELD, problem));
-    }
-    Ok(spec.instance_key.clone())
-}
-
-/// One of `matchExpressions`.
-#[derive(Clone, Debug)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-    values: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
-
-impl Requirement {
-    fn is_met_by(&self, zone: &Zone) -> bool {
-        let value = zone.labels.get(&self.key);
-        let listed = value.is_some_and(|value| self.values.contains(value));
-        match self.operator {
-            Operator::In => listed,
-            Operator::NotIn => !listed,
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-        }
-    }
-}
-
-fn requirements(scope: &Scope) -> Result<Vec<Requirement>, RuleError> {
-    let written = scope.zone_selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten());
-    written
-        .map(|one| {
-            let operator = match one.operator.as_str() {
-                "In" => Operator::In,
-                "NotIn" => Operator::NotIn,
-                "Exists" => Operator::Exists,
-                "DoesNotExist" => Operator::DoesNotExist,
-                other => {
-                    return Err(RuleError::invalid(
-                        "spec.scope.zoneSelector.matchExpressions",
-                        format!("`{other}` is no operator: write In, NotIn, Exists or DoesNotExist"),
-                    ));
-                }
-            };
-            Ok(Requirement { key: one.key.clone(), operator, values: one.values.clone().unwrap_or_default() })
-        })
-        .collect()
 }
 
 /// The rules of one bundle, in the order in which they are evaluated: rules that silence others first.

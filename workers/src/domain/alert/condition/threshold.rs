@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use parking_crds::alert_rule::{Aggregate, Metric, Op, Threshold as Spec};
+use parking_crds::alert_rule::{Metric, Op, Threshold as Spec};
 
 use super::Truth;
-use crate::domain::{alert::rule::RuleError, observation::ZoneView};
+use crate::domain::observation::ZoneView;
 
 /// Parts of one in which values are written.
 const SCALE: i128 = 1_000_000_000;
@@ -38,28 +38,15 @@ impl Ratio {
 }
 
 impl Threshold {
-    pub(super) fn compile(spec: &Spec) -> Result<Self, RuleError> {
-        if spec.aggregate() != Aggregate::Last {
-            return Err(RuleError::unsupported("spec.condition.threshold.aggregate", "only `last`"));
-        }
-        let (value, recover) = (spec.value.nanos(), spec.recover().nanos());
-        let far_side = match spec.op {
-            Op::AtLeast | Op::Above => recover <= value,
-            Op::AtMost | Op::Below => recover >= value,
-        };
-        if !far_side {
-            return Err(RuleError::invalid(
-                "spec.condition.threshold.recover",
-                "must lie on the far side of `value`",
-            ));
-        }
-        Ok(Self {
+    /// Compiles a checked `threshold`.
+    pub(super) fn compile(spec: &Spec) -> Self {
+        Self {
             metric: spec.metric,
             op: spec.op,
-            value,
-            recover,
+            value: spec.value.nanos(),
+            recover: spec.recover().nanos(),
             min_coverage: spec.min_coverage().nanos(),
-        })
+        }
     }
 
     /// Judges a zone; `latched` says whether the condition held before.
