@@ -4,6 +4,7 @@
 //! cluster; `validate`, `plan` and `status` are pure and may name no client, runtime or clock.
 
 pub mod apis;
+pub mod architecture;
 pub mod error;
 pub mod foreign;
 pub mod labels;
