@@ -1,4 +1,4 @@
-//! What NetworkPolicies allow, by the rules of Kubernetes.
+//! What network policies allow, by the rules of Kubernetes.
 //!
 //! - Policies only add: a connection passes if one rule of one policy lets it.
 //! - A pod that no policy selects for a direction is open in that direction.

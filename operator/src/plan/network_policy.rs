@@ -123,7 +123,6 @@ fn of_redis(pipeline: &ValidPipeline) -> NetworkPolicy {
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
-        ..NetworkPolicy::default()
     }
 }
 
@@ -145,7 +144,6 @@ fn of_sentinel(pipeline: &ValidPipeline) -> NetworkPolicy {
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
-        ..NetworkPolicy::default()
     }
 }
 

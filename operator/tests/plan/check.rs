@@ -178,8 +178,13 @@ fn scaling_by_cpu_without_a_request_or_without_a_pod_is_found() {
 
 #[test]
 fn routes_and_rules_that_do_not_exist_are_found() {
-    let found = findings(&(text(OPEN_EDGES) + &rule("a", "  notify: {routes: [ops, off]}\n")));
-    assert_one(&found, Severity::Error, "AlertRule/a spec.notify.routes[1]", "no route `off` (it has: ops)");
+    let found = findings(&(text(OPEN_EDGES) + &rule("a", "  notify: {routes: [ops, nowhere]}\n")));
+    assert_one(
+        &found,
+        Severity::Error,
+        "AlertRule/a spec.notify.routes[1]",
+        "no route `nowhere` (it has: ops)",
+    );
     let found = findings(&(text("") + &rule("a", "  inhibitedBy: [{ruleRef: gone}]\n")));
     assert_one(&found, Severity::Error, "AlertRule/a spec.inhibitedBy[0].ruleRef", "`gone` does not exist");
 }
@@ -263,11 +268,14 @@ fn a_closed_edge_is_found() {
 #[test]
 fn an_open_pair_that_no_edge_needs_is_found() {
     let files = Files::of_text(&text("  networkPolicy: {enabled: true}\n"));
+    let elsewhere =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}});
     let found = findings_of(&files, |_, _, plan| {
-        let plan = policy(plan, "city-alert");
-        plan["ingress"] = json!([{}]);
+        let rules = policy(plan, "city-alert")["ingress"].as_array_mut().unwrap();
+        rules.push(json!({"from": [elsewhere], "ports": [{"port": 8080}]}));
     });
-    assert_one(&found, Severity::Error, "spec.networkPolicy", "a pod of another namespace to alert on port");
+    let words = "a pod of another namespace to alert on port 8080 is open";
+    assert_one(&found, Severity::Error, "spec.networkPolicy", words);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The evaluator of NetworkPolicies against an oracle that works the other way round: it writes out all that a
+//! The evaluator of network policies against an oracle that works the other way round: it writes out all that a
 //! policy lets through in a small world as a set, and looks a connection up in the union.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,12 +92,17 @@ fn union<T: Ord + Copy>(parts: &[Part<T>], everything: &[T]) -> (Option<Value>, 
     (Some(json), parts.iter().flat_map(|(_, who)| who.iter().copied()).collect())
 }
 
+/// Peers and ports of a rule, as positions in the lists above.
+type Rule = (Vec<usize>, Vec<usize>);
+/// Whom and what a rule lets through.
+type Open = (BTreeSet<usize>, BTreeSet<Port>);
+
 #[derive(Clone, Debug)]
 struct Written {
     subject: usize,
     types: usize,
-    ingress: Vec<(Vec<usize>, Vec<usize>)>,
-    egress: Vec<(Vec<usize>, Vec<usize>)>,
+    ingress: Vec<Rule>,
+    egress: Vec<Rule>,
 }
 
 fn written() -> impl Strategy<Value = Written> {
@@ -120,10 +125,7 @@ struct Meaning {
 }
 
 impl Written {
-    fn rules(
-        rules: &[(Vec<usize>, Vec<usize>)],
-        side: &str,
-    ) -> (Vec<Value>, Vec<(BTreeSet<usize>, BTreeSet<Port>)>) {
+    fn rules(rules: &[(Vec<usize>, Vec<usize>)], side: &str) -> (Vec<Value>, Vec<Open>) {
         let everyone: Vec<usize> = (0..=OUTSIDE).collect();
         let one = |(chosen_peers, chosen_ports): &(Vec<usize>, Vec<usize>)| {
             let chosen: Vec<Part<usize>> = chosen_peers.iter().map(|&index| peers()[index].clone()).collect();

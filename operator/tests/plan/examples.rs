@@ -40,7 +40,7 @@ fn nothing_is_wrong_with_the_examples() {
         let mut plan = plan(&pipeline);
         crate::check::grant_everything(&pipeline, &mut plan);
         assert_eq!(check(&pipeline.topology, &pipeline, &plan, &files.rules, &files.jobs), []);
-        assert_eq!(orphans(&[pipeline.id.clone()], &files.rules, &files.jobs), []);
+        assert_eq!(orphans(std::slice::from_ref(&pipeline.id), &files.rules, &files.jobs), []);
         assert_eq!(check_inventory(&pipeline, &files.config_maps), []);
         assert!(plan.objects.iter().any(|object| object.kind == OwnedKind::StatefulSet));
     }

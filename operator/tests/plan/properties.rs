@@ -33,7 +33,7 @@ const REQUIRED: [&str; 4] = [
 ];
 
 fn rules(name: &str) -> Vec<String> {
-    ["x", "y", "z"].map(|rule| format!(
+    ["full", "late", "silent"].map(|rule| format!(
         "---\napiVersion: parking.tinyx.io/v1alpha1\nkind: AlertRule\nmetadata: {{name: {rule}}}\n\
          spec: {{pipelineRef: {{name: {name}}}, severity: info, condition: {{threshold: {{metric: occupancy_now, op: \">=\", value: \"0.9\"}}}}}}\n"
     )).to_vec()
