@@ -116,7 +116,7 @@ fn emptiness(value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn every_plan_is_sound(parts in parts()) {
@@ -144,8 +144,9 @@ proptest! {
 
     #[test]
     fn a_plan_depends_on_what_is_written_and_not_on_its_order(parts in parts()) {
-        let planned = |parts: &Parts| plan(&Files::of_text(&parts.text()).valid());
-        prop_assert_eq!(planned(&parts), planned(&parts));
-        prop_assert_eq!(planned(&parts), planned(&parts.reversed()));
+        let valid = |parts: &Parts| Files::of_text(&parts.text()).valid();
+        let (one, reversed) = (valid(&parts), valid(&parts.reversed()));
+        prop_assert_eq!(plan(&one), plan(&one));
+        prop_assert_eq!(plan(&one), plan(&reversed));
     }
 }
