@@ -5,6 +5,7 @@
 
 pub mod apis;
 pub mod apply;
+pub mod architecture;
 pub mod backoff;
 pub mod bucket;
 pub mod cli;
