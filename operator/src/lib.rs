@@ -11,4 +11,5 @@ pub mod owned_kinds;
 pub mod plan;
 pub mod problem;
 pub mod settings;
+pub mod stats_job;
 pub mod validate;
