@@ -308,7 +308,7 @@ fn volumes(job: &ValidJob, config: String) -> Vec<(Volume, VolumeMount)> {
 }
 
 /// A manifest of a kind that is no type of Kubernetes itself.
-pub(super) fn untyped(job: &ValidJob, run: &RunPlan, kind: OwnedKind, spec: Value) -> Planned {
+pub(super) fn untyped(job: &ValidJob, run: &RunPlan, kind: OwnedKind, spec: &Value) -> Planned {
     let metadata = ObjectMeta {
         annotations: Some(run.annotations(&job.computation_id)),
         ..metadata(job, run.name.clone())
@@ -318,3 +318,6 @@ pub(super) fn untyped(job: &ValidJob, run: &RunPlan, kind: OwnedKind, spec: Valu
         &kube::core::DynamicObject { types: None, metadata, data: serde_json::json!({"spec": spec}) },
     )
 }
+
+#[cfg(test)]
+mod tests;

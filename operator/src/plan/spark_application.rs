@@ -65,7 +65,7 @@ pub(super) fn planned(job: &ValidJob, spark: &Spark, run: &RunPlan) -> Planned {
         map.insert("driver".to_owned(), driver);
         map.insert("executor".to_owned(), executor);
     }
-    untyped(job, run, OwnedKind::SparkApplication, spec)
+    untyped(job, run, OwnedKind::SparkApplication, &spec)
 }
 
 fn set_unless_empty(object: &mut Value, key: &str, list: Vec<Value>) {

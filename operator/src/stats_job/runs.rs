@@ -1,4 +1,4 @@
-//! Runs: their names, and what their Jobs and SparkApplications say of them.
+//! Runs: their names, and what their Jobs and `SparkApplication`s say of them.
 //!
 //! Invariant: what a run computes is read from the pod template of a Job, which nobody can edit.
 

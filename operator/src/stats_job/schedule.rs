@@ -262,7 +262,7 @@ fn last_result(
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

@@ -21,9 +21,11 @@ use crate::{
 /// What to do about a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What must exist for every run; what of these kinds carries the job's label and is not named is pruned. `None`
-    /// leaves all as it is.
+    /// What must exist for every run; `None` leaves all as it is.
     pub objects: Option<Plan>,
+    /// Whether objects of those kinds that carry the job's label and are not named are deleted: not while a run that
+    /// may still mount the file of another pipeline or computation goes on.
+    pub prune: bool,
     /// Runs to delete, with their pods, before anything starts.
     pub delete: Vec<Run>,
     /// The run to create once the objects exist; that it exists already is success.
@@ -46,6 +48,7 @@ pub fn step(
     let generation = job.metadata.generation.unwrap_or_default();
     let rest = |objects, findings: &[Finding]| Step {
         objects,
+        prune: false,
         delete: Vec::new(),
         start: None,
         next: None,
@@ -71,8 +74,12 @@ pub fn step(
     Step {
         objects: Some(plan::stats_objects(valid)),
         start: decision.start.as_ref().map(|run| plan::stats_run(valid, run)),
+        prune: decision.active.is_empty(),
         next: Some(decision.next),
         status: decided(&before, generation, &decision, now),
         delete: decision.delete,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,7 +203,7 @@ fn check_spec(spec: &StatsJobSpec, problems: &mut Vec<Problem>) {
                 format!("spec.sinks[{index}]: exactly one of lake, redis, kafka, postgres must be set"),
             ),
             Some(kind) if !seen.insert(place(&kind)) => {
-                refuse(problems, format!("spec.sinks[{index}]: {} is named twice; remove one", place(&kind)))
+                refuse(problems, format!("spec.sinks[{index}]: {} is named twice; remove one", place(&kind)));
             }
             Some(_) => {}
         }

@@ -225,7 +225,7 @@ fn a_new_computation_ends_the_old_run_and_computes_all_again() {
     assert_eq!((decision.start, decision.delete), (None, vec![Run::from(&active)]));
     let done = index(&old, &[range]);
     let succeeded = seen(&old, range, 1, RunState::Succeeded(at("2016-10-06T00:20:00Z")));
-    let decision = decide(&new, Some(&lake), Some(&done), &[succeeded.clone()], now);
+    let decision = decide(&new, Some(&lake), Some(&done), std::slice::from_ref(&succeeded), now);
     assert_eq!(started(&decision), span(range.0, range.1, 1, 1));
     assert_ne!(decision.start.unwrap().name, succeeded.name);
 }

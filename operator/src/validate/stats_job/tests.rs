@@ -41,10 +41,7 @@ impl World {
     }
 
     fn judge(&self) -> Result<ValidJob, Vec<Problem>> {
-        let jobs: Vec<StatsJob> =
-            self.jobs.iter().map(|job| serde_json::from_value(job.clone()).unwrap()).collect();
-        let pipeline: Option<ParkingPipeline> = serde_json::from_value(self.pipeline.clone()).unwrap();
-        let missing_secrets = self.missing.iter().map(|name| name.parse().unwrap()).collect();
+        let (jobs, pipeline, missing_secrets) = self.objects();
         let around = JobSurroundings {
             pipeline: pipeline.as_ref(),
             jobs: &jobs,
@@ -53,6 +50,12 @@ impl World {
             settings: &Arc::default(),
         };
         stats_job(&jobs[0], &around)
+    }
+
+    fn objects(&self) -> (Vec<StatsJob>, Option<ParkingPipeline>, BTreeSet<ObjectName>) {
+        let jobs = self.jobs.iter().map(|job| serde_json::from_value(job.clone()).unwrap()).collect();
+        let pipeline = serde_json::from_value(self.pipeline.clone()).unwrap();
+        (jobs, pipeline, self.missing.iter().map(|name| name.parse().unwrap()).collect())
     }
 
     fn refused(&self) -> (ConditionType, Reason, String) {
