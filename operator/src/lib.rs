@@ -33,6 +33,7 @@ pub mod removal;
 pub mod rollout;
 pub mod server;
 pub mod settings;
+pub mod stats_job;
 pub mod status;
 pub mod uninstall;
 pub mod validate;

@@ -70,6 +70,12 @@ pub fn plan(pipeline: &ValidPipeline) -> Plan {
     plan
 }
 
+mod job;
+mod spark_application;
+
+pub use job::{stats_objects, stats_run};
+pub use spark_application::PROGRAM as SPARK_PROGRAM;
+
 /// One object as it shall be, without anything that the server adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
