@@ -4,6 +4,15 @@
 //! cluster; `validate`, `plan` and `status` are pure and may name no client, runtime or clock.
 
 pub mod apis;
+pub mod apply;
+pub mod cluster;
+pub mod drift;
+pub mod bucket;
+pub mod error;
+pub mod foreign;
+pub mod labels;
+pub mod lifecycle;
+pub mod live;
 pub mod cli;
 pub mod error;
 pub mod foreign;
@@ -14,5 +23,6 @@ pub mod plan;
 pub mod problem;
 pub mod rbac;
 pub mod settings;
+pub mod status;
 pub mod uninstall;
 pub mod validate;
