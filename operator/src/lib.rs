@@ -5,18 +5,15 @@
 
 pub mod apis;
 pub mod apply;
+pub mod bucket;
+pub mod cli;
 pub mod cluster;
 pub mod drift;
-pub mod bucket;
 pub mod error;
 pub mod foreign;
 pub mod labels;
 pub mod lifecycle;
 pub mod live;
-pub mod cli;
-pub mod error;
-pub mod foreign;
-pub mod labels;
 pub mod offline;
 pub mod owned_kinds;
 pub mod plan;

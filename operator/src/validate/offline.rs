@@ -88,6 +88,7 @@ fn redis(pipeline: &ParkingPipeline) -> ValidRedis {
     match &pipeline.spec.redis.managed {
         Some(managed) => ValidRedis::Managed {
             password: KeptSecret(UNKNOWN_PASSWORD.to_owned()),
+            previous: None,
             storage: ManagedRedis::storage(managed),
         },
         None => ValidRedis::External,
