@@ -11,5 +11,6 @@ pub mod labels;
 pub mod owned_kinds;
 pub mod plan;
 pub mod problem;
+pub mod redis;
 pub mod settings;
 pub mod validate;
