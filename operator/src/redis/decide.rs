@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use parking_crds::condition::{ConditionType, Reason};
 
 use super::{
-    AWAY_GRACE, Answer, Asked, Decision, RedisAction, RedisSeen, Sentinel, Server, Waits, Wanted, Watched,
+    AWAY_GRACE, Answer, Asked, Decision, Part, RedisAction, RedisSeen, Sentinel, Server, Waits, Wanted,
+    Watched,
     election::{Election, elect},
     password,
     roll::{self, Step},
@@ -144,15 +145,9 @@ fn named(
     decision.report.master = Some(master.member.pod.clone());
     let strays = strays(seen, host);
     if !strays.is_empty() {
-        let since = waits.stray.unwrap_or(now);
-        decision.waits.stray = Some(since);
         decision.report.progressing =
             Some(format!("servers {strays:?} lead without being named by the sentinels"));
-        if now.duration_since(since) >= AWAY_GRACE {
-            let follow = |server| RedisAction::Follow { server, host: host.to_owned() };
-            decision.actions.extend(strays.into_iter().map(follow));
-        }
-        return;
+        return follow(strays, host, waits, now, decision);
     }
     // A password in motion would be lost with the pod that was told it.
     if !decision.actions.is_empty() {
@@ -167,6 +162,10 @@ fn named(
             decision.report.progressing = Some(what);
         }
     }
+}
+
+fn watched(asked: &Asked<Sentinel>) -> Option<&Watched> {
+    asked.answer.says()?.watched.as_ref()
 }
 
 fn strays(seen: &RedisSeen, host: &str) -> Vec<u16> {
@@ -185,7 +184,7 @@ fn settings(seen: &RedisSeen, wanted: &Wanted, decision: &mut Decision) {
     }
     let differs = |watched: &Watched| watched.quorum != wanted.quorum;
     for asked in &seen.sentinels {
-        if asked.answer.says().and_then(|said| said.watched.as_ref()).is_some_and(differs) {
+        if watched(asked).is_some_and(differs) {
             decision.actions.push(RedisAction::SetQuorum { sentinel: asked.member.ordinal });
         }
     }
@@ -203,36 +202,59 @@ fn away(
     let since = waits.away.unwrap_or(now);
     decision.waits.away = Some(since);
     let what = format!("the master {host} does not lead");
-    let silent = |asked: &Asked<Server>| asked.member.host == host && asked.answer != Answer::Silent;
-    if seen.servers.iter().any(silent) {
-        // It is there, and leads or follows once it has loaded its data or the failover is through.
+    let named = seen.servers.iter().find(|asked| asked.member.host == host).map(|asked| &asked.answer);
+    let follows = named.and_then(Answer::says).is_some_and(|said| said.part != Part::Master);
+    if !follows && named.is_some_and(|answer| *answer != Answer::Silent) {
+        // It leads once it has loaded its data and learned from the sentinels that it is named.
         return decision.report.problems.push(waiting(format!("{what}, but is there: it is waited for")));
     }
-    if now.duration_since(since) < AWAY_GRACE {
+    let failing_over = seen.sentinels.iter().filter_map(watched).any(|watched| watched.failing_over);
+    if failing_over || now.duration_since(since) < AWAY_GRACE {
         return decision.report.problems.push(waiting(format!("{what}: Sentinel is left to replace it")));
     }
     let strays = strays(seen, host);
     if !strays.is_empty() {
-        // Sentinel promotes replicas only; what it holds stays until it is promoted.
-        let follow = |server| RedisAction::Follow { server, host: host.to_owned() };
-        decision.actions.extend(strays.into_iter().map(follow));
-        return decision.report.problems.push(waiting(what));
+        // Whom Sentinel has just promoted looks like this too. One that it has not may be promoted only as a
+        // replica; its data stay until then.
+        decision.report.problems.push(waiting(format!("{what}: servers {strays:?} lead unnamed")));
+        return follow(strays, host, waits, now, decision);
     }
-    let (elected, missing) = match elect(seen, wanted, Some(host), since, now) {
-        Election::Waits(why) => return decision.report.problems.push(waiting(format!("{what}: {why}"))),
-        Election::Elects(elected, missing) => (elected, missing),
-    };
-    decision.report.problems.push(waiting(format!("{what}: pod {} is made the master", elected.member.pod)));
-    decision.report.data_loss = loss(&missing, &elected.member.pod);
+    let without = (!follows).then_some(host);
+    match elect(seen, wanted, without, since, now) {
+        Election::Waits(why) => decision.report.problems.push(waiting(format!("{what}: {why}"))),
+        Election::Elects(elected, missing) => {
+            decision.report.data_loss = loss(&missing, &elected.member.pod);
+            replace(seen, wanted, host, elected, decision);
+        }
+    }
+}
+
+/// Makes the elected server the master in place of the named one.
+fn replace(seen: &RedisSeen, wanted: &Wanted, host: &str, elected: &Asked<Server>, decision: &mut Decision) {
+    let (server, pod) = (elected.member.ordinal, &elected.member.pod);
+    let what = format!("the master {host} does not lead: pod {pod} is made the master");
+    decision.report.problems.push(waiting(what));
+    if elected.member.host == host {
+        decision.actions.push(RedisAction::Promote { server, min_replicas: wanted.min_replicas });
+        return;
+    }
     if elected.answer.says().is_some_and(|said| said.priority == 0) {
-        let pod = &elected.member.pod;
         decision.report.data_loss.get_or_insert_with(|| {
             format!("pod {pod} leads with the data of its volume: what only the master {host} held is lost")
         });
-        let server = elected.member.ordinal;
         decision.actions.push(RedisAction::SetPriority { server, to: 100 });
     }
     decision.actions.extend(failover(seen));
+}
+
+/// Servers that lead unnamed follow the named one, once Sentinel had its time.
+fn follow(strays: Vec<u16>, host: &str, waits: &Waits, now: Timestamp, decision: &mut Decision) {
+    let since = waits.stray.unwrap_or(now);
+    decision.waits.stray = Some(since);
+    if now.duration_since(since) >= AWAY_GRACE {
+        let follow = |server| RedisAction::Follow { server, host: host.to_owned() };
+        decision.actions.extend(strays.into_iter().map(follow));
+    }
 }
 
 #[cfg(test)]

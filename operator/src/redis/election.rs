@@ -39,17 +39,20 @@ pub(super) fn elect<'a>(
             "servers {missing:?} are waited for, as they may hold the newest data"
         ));
     }
+    // It may hold the newest data, or lead: it comes back on its volume.
+    if let Some(ending) = asked().find(|asked| asked.member.terminating && asked.answer.says().is_some()) {
+        return Election::Waits(format!("pod {} still ends", ending.member.pod));
+    }
     match best(asked()) {
         Some(best) => Election::Elects(best, missing),
         None => Election::Waits("no server answers".to_owned()),
     }
 }
 
-/// The server with the newest data among those that answer and stay.
+/// The server with the newest data among those that answer.
 fn best<'a>(servers: impl Iterator<Item = &'a Asked<Server>>) -> Option<&'a Asked<Server>> {
     servers
         .filter_map(|asked| asked.answer.says().map(|said| (asked, said)))
-        .filter(|(asked, _)| !asked.member.terminating)
         .max_by_key(|(asked, said)| (said.leads(), said.beat, said.offset, Reverse(asked.member.ordinal)))
         .map(|(asked, _)| asked)
 }

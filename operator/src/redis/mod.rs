@@ -14,7 +14,8 @@
 //!    most (one that still loads its data, [`LOADING_WAIT`]); who was missing then is reported. Offsets of different
 //!    histories only break ties of equal beats, so less than two seconds of writes depend on them.
 //! 2. Sentinels name a master that stays away for [`AWAY_GRACE`] and promote nobody: the best of the others gets
-//!    `replica-priority 100`, then one sentinel is told to fail over.
+//!    `replica-priority 100`, then one sentinel is told to fail over. A named one that is there but follows
+//!    somebody is promoted, if its data are the newest. Nothing of this happens while a sentinel fails over.
 //! 3. A server that leads without being named follows the named one after [`AWAY_GRACE`].
 //! 4. Pods with an old template go one at a time while all is in step: replicas, then after
 //!    `SENTINEL FAILOVER` the old master, then sentinels.
@@ -237,8 +238,10 @@ pub struct Watched {
     pub host: String,
     /// Sentinels that must agree that it is gone.
     pub quorum: u16,
-    /// Whether it is taken for dead, or a failover goes on.
-    pub troubled: bool,
+    /// Whether it is taken for dead.
+    pub down: bool,
+    /// Whether this sentinel fails over right now.
+    pub failing_over: bool,
     /// Hosts of the replicas that it knows.
     pub replicas: BTreeSet<String>,
     /// How many other sentinels it knows.

@@ -98,12 +98,12 @@ async fn sentinel(member: &Member, passwords: &Passwords) -> Result<Sentinel, Wi
 }
 
 fn watched(master: &BTreeMap<String, String>, replicas: &[BTreeMap<String, String>]) -> Option<Watched> {
-    let flags = master.get("flags")?;
-    let trouble = ["s_down", "o_down", "failover_in_progress", "reconf_inprog", "force_failover"];
+    let flags: Vec<&str> = master.get("flags")?.split(',').collect();
     Some(Watched {
         host: master.get("ip")?.clone(),
         quorum: master.get("quorum")?.parse().ok()?,
-        troubled: flags.split(',').any(|flag| trouble.contains(&flag)),
+        down: flags.contains(&"s_down") || flags.contains(&"o_down"),
+        failing_over: flags.contains(&"failover_in_progress"),
         replicas: replicas.iter().filter_map(|replica| replica.get("ip").cloned()).collect(),
         others: master.get("num-other-sentinels")?.parse().ok()?,
     })

@@ -60,7 +60,9 @@ fn unrest(seen: &RedisSeen, wanted: &Wanted, master: &Asked<Server>) -> Option<S
     let calm = |asked: &&Asked<Sentinel>| {
         let watched = asked.answer.says().and_then(|said| said.watched.as_ref());
         !asked.member.terminating
-            && watched.is_some_and(|watched| watched.host == master.member.host && !watched.troubled)
+            && watched.is_some_and(|watched| {
+                watched.host == master.member.host && !watched.down && !watched.failing_over
+            })
     };
     if let Some(asked) = seen.sentinels.iter().find(|asked| !calm(asked)) {
         return Some(format!("sentinel {} does not agree on the master", asked.member.pod));
