@@ -1,5 +1,6 @@
 //! The steps of a managed Redis on real servers and sentinels. Each test has loopback addresses of its own.
 //! What the pods' scripts do while a server runs is done here by [`Cluster::keep`].
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeSet,
@@ -106,7 +107,7 @@ async fn connect(member: &Member, password: &str, port: u16) -> Option<Multiplex
 }
 
 impl Cluster {
-    async fn start(servers: u16, sentinels: u16) -> Self {
+    fn start(servers: u16, sentinels: u16) -> Self {
         let (second, third) = network();
         let ip = |last: u16| Ipv4Addr::new(127, second, third, u8::try_from(last).unwrap());
         let pod = |member| Pod { member, child: None };
@@ -145,7 +146,8 @@ impl Cluster {
     fn users(&self) -> String {
         let passwords = &self.wanted.passwords;
         let all = [Some(&passwords.current), passwords.previous.as_ref()].into_iter().flatten();
-        all.map(|password| format!("#{} ", digest(password))).collect()
+        let all: Vec<String> = all.map(|password| format!("#{}", digest(password))).collect();
+        all.join(" ")
     }
 
     fn spawn(&self, name: &str, config: &str, sentinel: bool) -> Child {
@@ -275,10 +277,8 @@ impl Cluster {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        match tokio::time::timeout(DEADLINE, looks).await {
-            Ok(decision) => decision,
-            Err(_) => panic!("{what}: {last}"),
-        }
+        let outcome = tokio::time::timeout(DEADLINE, looks).await.ok();
+        outcome.unwrap_or_else(|| panic!("{what}: {last}"))
     }
 
     /// Looks until a master leads, all others are in step, and nothing is left to do.
@@ -330,7 +330,7 @@ impl Cluster {
 
 #[tokio::test]
 async fn a_first_start_elects_one_master_and_then_rests() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     assert!(cluster.write(&master, "k", "v").await);
     assert_eq!(cluster.promoted.len(), 1);
@@ -340,7 +340,7 @@ async fn a_first_start_elects_one_master_and_then_rests() {
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_by_sentinel_and_comes_back_as_a_replica() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let old = cluster.settled().await;
     assert!(cluster.write(&old, "k", "v").await);
     cluster.server(&old).kill();
@@ -358,7 +358,7 @@ async fn a_killed_master_is_replaced_by_sentinel_and_comes_back_as_a_replica() {
 
 #[tokio::test]
 async fn after_all_died_the_newest_data_lead() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     let first = cluster.ordinal(&master);
     // The others miss what is written last; so does whoever has the lowest ordinal.
@@ -396,7 +396,7 @@ async fn after_all_died_the_newest_data_lead() {
 
 #[tokio::test]
 async fn a_master_that_never_returns_is_replaced_though_only_volumes_are_left() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     assert!(cluster.write(&master, "k", "v").await);
     let gone = cluster.ordinal(&master);
@@ -415,7 +415,7 @@ async fn a_master_that_never_returns_is_replaced_though_only_volumes_are_left() 
 
 #[tokio::test]
 async fn of_two_masters_the_named_one_stays() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     let stray = cluster.servers.iter().map(|pod| pod.member.clone()).find(|one| one.pod != master).unwrap();
     let words = ["REPLICAOF", "NO", "ONE"];
@@ -425,7 +425,7 @@ async fn of_two_masters_the_named_one_stays() {
 
 #[tokio::test]
 async fn a_new_template_rolls_replicas_first_and_the_master_after_a_failover() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     for pod in cluster.servers.iter_mut().chain(cluster.sentinels.iter_mut()) {
         pod.member.revision_current = false;
@@ -466,7 +466,7 @@ async fn a_new_template_rolls_replicas_first_and_the_master_after_a_failover() {
 
 #[tokio::test]
 async fn no_write_fails_while_the_password_changes() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     let master = cluster.settled().await;
     let old = cluster.password();
     let mut client = connect(&cluster.server(&master).member.clone(), &old, SERVER_PORT).await.unwrap();
@@ -504,7 +504,7 @@ async fn no_write_fails_while_the_password_changes() {
 
 #[tokio::test]
 async fn fewer_members_are_forgotten_by_every_sentinel() {
-    let mut cluster = Cluster::start(3, 3).await;
+    let mut cluster = Cluster::start(3, 3);
     cluster.settled().await;
     cluster.wanted.servers = 2;
     cluster.wanted.sentinels = 1;
