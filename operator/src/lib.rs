@@ -29,6 +29,7 @@ pub mod plan;
 pub mod poll;
 pub mod problem;
 pub mod rbac;
+pub mod redis;
 pub mod removal;
 pub mod rollout;
 pub mod server;
