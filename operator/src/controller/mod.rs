@@ -40,7 +40,7 @@ pub mod stats_job;
 pub mod watches;
 mod writes;
 
-pub use context::{Context, Stores};
+pub use context::{Context, Stores, Triggers};
 pub use writes::WriteError;
 
 /// An object of ours as the API server sent it: decoded, or why it cannot be.
