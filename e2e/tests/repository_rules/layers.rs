@@ -74,7 +74,6 @@ const LAYERS: &[Layer] = &[
             ("kube", "client"),
             ("kube", "runtime"),
             ("api", "Api"),
-            ("client", "Client"),
         ],
     },
 ];

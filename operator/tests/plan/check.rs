@@ -87,7 +87,7 @@ fn the_network_is_sound_wherever_the_servers_are() {
     for (from, to) in [
         ("http://minio.minio:9000", "http://minio.minio"),
         ("http://minio.minio:9000", "https://s3.example.org"),
-        ("http://minio.minio:9000", "http://10.0.0.9:9000"),
+        ("http://minio.minio:9000", "http://127.0.0.9:9000"),
         ("http://minio.minio:9000", "http://[fd00::9]:9000"),
         ("configMapRef: {name: city-inventory}", "objectRef: {key: city.yaml}"),
         ("redis: {managed: {}}", "redis: {external: {sentinels: [\"s1.redis.svc:26379\"]}}"),
