@@ -51,7 +51,7 @@ fn addressee(action: &RedisAction) -> Option<(Target, &'static str)> {
         RedisAction::SetMinReplicas { server, .. } => (Target::Server(*server), "set min-replicas-to-write"),
         RedisAction::SetPriority { server, .. } => (Target::Server(*server), "set replica-priority"),
         RedisAction::Monitor { sentinel, .. } => (Target::Sentinel(*sentinel), "tell it the master"),
-        RedisAction::SetQuorum { sentinel } => (Target::Sentinel(*sentinel), "set the quorum"),
+        RedisAction::SetSettings { sentinel } => (Target::Sentinel(*sentinel), "tell it the settings"),
         RedisAction::Failover { sentinel } => (Target::Sentinel(*sentinel), "fail over"),
         RedisAction::Reset { sentinel } => (Target::Sentinel(*sentinel), "forget who is gone"),
         RedisAction::Admit(target) => (*target, "admit the new password"),
@@ -94,7 +94,7 @@ fn commands(action: &RedisAction, wanted: &Wanted) -> Vec<Vec<String>> {
         RedisAction::SetMinReplicas { to, .. } => vec![set("min-replicas-to-write", *to)],
         RedisAction::SetPriority { to, .. } => vec![set("replica-priority", *to)],
         RedisAction::Monitor { host, .. } => monitor(host, wanted),
-        RedisAction::SetQuorum { .. } => vec![tell("quorum", &wanted.quorum.to_string())],
+        RedisAction::SetSettings { .. } => settings(wanted),
         RedisAction::Failover { .. } => vec![command(["SENTINEL", "FAILOVER", MASTER_NAME])],
         RedisAction::Reset { .. } => vec![command(["SENTINEL", "RESET", MASTER_NAME])],
         RedisAction::Admit(_) => vec![command(["ACL", "SETUSER", "default", &admitted])],
@@ -116,7 +116,14 @@ fn commands(action: &RedisAction, wanted: &Wanted) -> Vec<Vec<String>> {
 fn monitor(host: &str, wanted: &Wanted) -> Vec<Vec<String>> {
     let (port, quorum) = (SERVER_PORT.to_string(), wanted.quorum.to_string());
     let mut all = vec![command(["SENTINEL", "MONITOR", MASTER_NAME, host, &port, &quorum])];
-    all.push(tell("auth-pass", &wanted.passwords.current.0));
+    all.extend(settings(wanted));
+    all
+}
+
+/// The password first: a sentinel with all settings has it.
+fn settings(wanted: &Wanted) -> Vec<Vec<String>> {
+    let mut all = vec![tell("auth-pass", &wanted.passwords.current.0)];
     all.extend(wanted.settings.iter().map(|(name, value)| tell(name, value)));
+    all.push(tell("quorum", &wanted.quorum.to_string()));
     all
 }

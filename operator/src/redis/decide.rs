@@ -182,10 +182,14 @@ fn settings(seen: &RedisSeen, wanted: &Wanted, decision: &mut Decision) {
             decision.actions.push(RedisAction::SetMinReplicas { server, to });
         }
     }
-    let differs = |watched: &Watched| watched.quorum != wanted.quorum;
+    // The password is not reported, and told before the settings: it is told again where a setting is missing.
+    let differs = |watched: &Watched| {
+        let told = |(name, value): &(String, String)| watched.settings.get(name) == Some(value);
+        watched.quorum != wanted.quorum || !wanted.settings.iter().all(told)
+    };
     for asked in &seen.sentinels {
         if watched(asked).is_some_and(differs) {
-            decision.actions.push(RedisAction::SetQuorum { sentinel: asked.member.ordinal });
+            decision.actions.push(RedisAction::SetSettings { sentinel: asked.member.ordinal });
         }
     }
 }

@@ -18,7 +18,7 @@ fn wanted() -> Wanted {
         sentinels: 3,
         quorum: 2,
         min_replicas: 1,
-        settings: Vec::new(),
+        settings: vec![("failover-timeout".to_owned(), "10000".to_owned())],
         claims: (0..3).collect(),
         passwords: Passwords { current: secret("new"), previous: None },
     }
@@ -68,6 +68,7 @@ fn sentinels(named: Option<u16>, servers: u16, count: u16) -> Vec<Asked<Sentinel
         failing_over: false,
         replicas: (0..servers).filter(|n| *n != master).map(|n| member("r", n).host).collect(),
         others: count - 1,
+        settings: [("failover-timeout".to_owned(), "10000".to_owned())].into(),
     });
     let said = Sentinel { watched, login: login(&["new"]), uses_current: true };
     (0..count).map(|n| Asked { member: member("s", n), answer: Answer::Says(said.clone()) }).collect()
@@ -189,6 +190,18 @@ fn a_sentinel_that_lost_its_volume_is_told_the_master() {
     seen.sentinels[2] = sentinels(None, 3, 3).remove(2);
     let host = member("r", 1).host;
     assert_eq!(look(&seen, &wanted()).actions, [RedisAction::Monitor { sentinel: 2, host }]);
+}
+
+#[test]
+fn a_sentinel_that_was_told_half_is_told_again() {
+    let spoil: [fn(&mut Watched); 2] = [|watched| watched.settings.clear(), |watched| watched.quorum = 1];
+    for spoil in spoil {
+        let mut seen = calm();
+        if let Answer::Says(Sentinel { watched: Some(watched), .. }) = &mut seen.sentinels[1].answer {
+            spoil(watched);
+        }
+        assert_eq!(look(&seen, &wanted()).actions, [RedisAction::SetSettings { sentinel: 1 }]);
+    }
 }
 
 #[test]

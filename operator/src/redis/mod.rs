@@ -40,7 +40,10 @@ mod password;
 mod roll;
 mod wire;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
@@ -115,7 +118,8 @@ pub struct Wanted {
     pub quorum: u16,
     /// `min-replicas-to-write` of servers that do not wait.
     pub min_replicas: u32,
-    /// Settings of the monitored master besides quorum and password, as `SENTINEL SET` takes them.
+    /// Settings of the monitored master besides quorum and password, as `SENTINEL SET` takes them: of
+    /// `down-after-milliseconds`, `failover-timeout` and `parallel-syncs`, which sentinels report.
     pub settings: Vec<(String, String)>,
     /// Ordinals of servers that have a claim, and so may hold data.
     pub claims: BTreeSet<u16>,
@@ -246,6 +250,8 @@ pub struct Watched {
     pub replicas: BTreeSet<String>,
     /// How many other sentinels it knows.
     pub others: u16,
+    /// Settings of the master, by name, as far as it reports them.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// What lasts, and since when; kept from one look to the next. Lost on a restart, which only makes waits longer.
@@ -297,8 +303,8 @@ pub enum RedisAction {
         /// Host of the master.
         host: String,
     },
-    /// Set the quorum.
-    SetQuorum {
+    /// Tell a sentinel quorum, password and all settings again.
+    SetSettings {
         /// Ordinal of the sentinel.
         sentinel: u16,
     },

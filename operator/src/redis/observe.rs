@@ -10,6 +10,9 @@ use super::{
     wire::{Wire, WireError},
 };
 
+/// Settings that a sentinel reports by the name under which they are set.
+const SETTINGS: [&str; 3] = ["down-after-milliseconds", "failover-timeout", "parallel-syncs"];
+
 /// Asks every pod, all at once; one that does not answer costs some seconds and no more.
 pub async fn observe(members: &Members, passwords: &Passwords) -> RedisSeen {
     let servers = members.servers.iter().map(|member| async {
@@ -106,6 +109,10 @@ fn watched(master: &BTreeMap<String, String>, replicas: &[BTreeMap<String, Strin
         failing_over: flags.contains(&"failover_in_progress"),
         replicas: replicas.iter().filter_map(|replica| replica.get("ip").cloned()).collect(),
         others: master.get("num-other-sentinels")?.parse().ok()?,
+        settings: SETTINGS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), master.get(*name)?.clone())))
+            .collect(),
     })
 }
 
