@@ -72,6 +72,35 @@ impl ConditionType {
     }
 }
 
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 18] = [
+        Self::Ready,
+        Self::Progressing,
+        Self::Degraded,
+        Self::TopicsReady,
+        Self::UsersReady,
+        Self::RedisReady,
+        Self::BucketReady,
+        Self::WorkersAvailable,
+        Self::RulesLoaded,
+        Self::Accepted,
+        Self::Active,
+        Self::Saturated,
+        Self::Complete,
+        Self::AutoscalingReady,
+        Self::MonitoringReady,
+        Self::RetentionAtRisk,
+        Self::DataLost,
+        Self::ReconciliationPaused,
+    ];
+
+    /// The type that a condition names, if it is one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
 /// Why a condition has its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {

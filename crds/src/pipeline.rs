@@ -218,7 +218,7 @@ pub struct ParkingPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 23))]
     pub workers: Option<String>,
-    /// Records not yet processed, summed over all partitions and roles.
+    /// Records not yet processed by the role that is furthest behind, summed over all partitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
     /// Alerts that are firing now.
@@ -227,6 +227,10 @@ pub struct ParkingPipelineStatus {
     /// What stages work off before they rest; absent while the pipeline runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
+    /// Kafka's ids of the topics, by topic: an id that changes means that records are gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub topic_ids: BTreeMap<String, String>,
 }
 
 /// What stages work off before they rest.

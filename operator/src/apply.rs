@@ -59,6 +59,13 @@ pub struct ApplyError {
     source: kube::Error,
 }
 
+impl ApplyError {
+    /// The request's own error.
+    pub const fn request(&self) -> &kube::Error {
+        &self.source
+    }
+}
+
 impl Classify for ApplyError {
     fn class(&self) -> Class {
         self.source.class()
@@ -104,11 +111,8 @@ impl<'a> Writer<'a> {
     }
 
     async fn apply_wave(&self, applied: &mut Applied, objects: &[&Planned]) {
-        let mut outcomes = stream::iter(objects.iter().map(|planned| async move {
-            let outcome = self.apply_object(planned).await;
-            (*planned, outcome)
-        }))
-        .buffer_unordered(CONCURRENCY);
+        let writes: Vec<_> = objects.iter().map(|planned| self.apply_named(planned)).collect();
+        let mut outcomes = stream::iter(writes).buffer_unordered(CONCURRENCY);
         while let Some((planned, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(Outcome::Unchanged) => {}
@@ -118,6 +122,10 @@ impl<'a> Writer<'a> {
                 Err(error) => refuse_or_fail(applied, planned, error),
             }
         }
+    }
+
+    async fn apply_named<'p>(&self, planned: &'p Planned) -> (&'p Planned, Result<Outcome, ApplyError>) {
+        (planned, self.apply_object(planned).await)
     }
 
     async fn apply_object(&self, planned: &Planned) -> Result<Outcome, ApplyError> {

@@ -96,6 +96,9 @@ pub struct RunArguments {
     /// What the lease calls this replica, such as the name of its pod.
     #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub identity: String,
+    /// Contact endpoints of users on this machine as well: for tests and laptops.
+    #[arg(long)]
+    pub allow_loopback_endpoints: bool,
 }
 
 impl RunArguments {
@@ -116,6 +119,7 @@ impl RunArguments {
             listen: self.listen,
             lease_name: self.lease_name,
             identity: self.identity,
+            allow_loopback_endpoints: self.allow_loopback_endpoints,
         }
     }
 }

@@ -30,7 +30,8 @@ pub async fn apis(client: &Client) -> Result<Apis, kube::Error> {
             break;
         }
     }
-    let others = OwnedKind::all().filter(|kind| kind.row().optional && kind.row().group != "kafka.strimzi.io");
+    let others =
+        OwnedKind::all().filter(|kind| kind.row().optional && kind.row().group != "kafka.strimzi.io");
     let mut looked_at: Option<(String, BTreeSet<String>)> = None;
     for kind in others {
         let version = kind.api_version();

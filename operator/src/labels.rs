@@ -30,6 +30,8 @@ pub const PLAN_HASH: &str = "parking.tinyx.io/plan-hash";
 pub const CONFIG_HASH: &str = "parking.tinyx.io/config-hash";
 /// On our kinds: `"true"` makes the operator leave everything as it is.
 pub const PAUSE_RECONCILIATION: &str = "parking.tinyx.io/pause-reconciliation";
+/// On a pipeline, set by `kubectl parking`: `Running`, `Paused` or `Stopped`, before what the spec says.
+pub const PHASE: &str = "parking.tinyx.io/phase";
 
 /// Holds back the deletion of a pipeline or job until its children are gone.
 pub const FINALIZER: &str = "parking.tinyx.io/cleanup";

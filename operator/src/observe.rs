@@ -57,6 +57,13 @@ pub struct ObserveError {
     source: kube::Error,
 }
 
+impl ObserveError {
+    /// The request's own error.
+    pub const fn request(&self) -> &kube::Error {
+        &self.source
+    }
+}
+
 impl Classify for ObserveError {
     fn class(&self) -> Class {
         self.source.class()
@@ -120,31 +127,37 @@ pub async fn live(
     id: &PipelineId,
     kafka_namespace: &str,
 ) -> Result<Live, ObserveError> {
-    let params = ListParams::default().labels(&owner_selector(id));
+    let selector = owner_selector(id);
     let kinds = OwnedKind::all().filter(|kind| kind.row().seen == Seen::Watched && apis.serve(*kind));
-    let lists: Vec<(OwnedKind, Vec<DynamicObject>)> = stream::iter(kinds)
+    let lists: Vec<_> = kinds
         .map(|kind| {
-            let params = &params;
-            async move {
-                let namespace = match kind {
-                    OwnedKind::KafkaTopic | OwnedKind::KafkaUser => kafka_namespace,
-                    _ => id.namespace.as_str(),
-                };
-                let list = cluster::objects(client, kind, apis, namespace).list(params).await;
-                list.map(|list| (kind, list.items)).map_err(|source| ObserveError {
-                    what: format!("{} of pipeline {id}", kind.row().plural),
-                    source,
-                })
-            }
+            let namespace = match kind {
+                OwnedKind::KafkaTopic | OwnedKind::KafkaUser => kafka_namespace,
+                _ => id.namespace.as_str(),
+            };
+            list(cluster::objects(client, kind, apis, namespace), kind, selector.clone())
         })
-        .buffer_unordered(CONCURRENCY)
-        .try_collect()
-        .await?;
+        .collect();
+    let lists: Vec<(OwnedKind, Vec<DynamicObject>)> =
+        stream::iter(lists).buffer_unordered(CONCURRENCY).try_collect().await?;
     let mut live = Live::default();
     for (kind, objects) in lists {
-        objects.into_iter().for_each(|object| live.insert(kind, object));
+        for object in objects {
+            live.insert(kind, object);
+        }
     }
     Ok(live)
+}
+
+async fn list(
+    objects: Api<DynamicObject>,
+    kind: OwnedKind,
+    selector: String,
+) -> Result<(OwnedKind, Vec<DynamicObject>), ObserveError> {
+    match objects.list(&ListParams::default().labels(&selector)).await {
+        Ok(list) => Ok((kind, list.items)),
+        Err(source) => Err(ObserveError { what: format!("{} with {selector}", kind.row().plural), source }),
+    }
 }
 
 async fn kafka_cluster(
@@ -203,8 +216,8 @@ fn secret_names(
         let beside = |name: String| (kafka_namespace.to_owned(), name);
         names.insert(beside(format!("{}-cluster-ca-cert", cluster.cluster)));
         for user in live.of_kind(OwnedKind::KafkaUser) {
-            let named = user.data.pointer("/status/secret").and_then(serde_json::Value::as_str);
-            names.extend(named.map(|secret| beside(secret.to_owned())));
+            let secret = user.data.pointer("/status/secret").and_then(serde_json::Value::as_str);
+            names.extend(secret.map(|secret| beside(secret.to_owned())));
         }
     }
     names
@@ -223,16 +236,17 @@ async fn secrets(
     client: &Client,
     names: &BTreeSet<(String, String)>,
 ) -> Result<BTreeMap<(String, String), Secret>, ObserveError> {
-    stream::iter(names.iter().cloned())
-        .map(|(namespace, name)| async move {
-            let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-            match api.get_opt(&name).await {
-                Ok(found) => Ok(found.map(|secret| ((namespace, name), secret))),
-                Err(source) => Err(ObserveError { what: format!("Secret {namespace}/{name}"), source }),
-            }
-        })
-        .buffer_unordered(CONCURRENCY)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await
+    let reads: Vec<_> = names.iter().cloned().map(|name| secret(client.clone(), name)).collect();
+    let found: Vec<_> = stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+type Named<T> = ((String, String), T);
+
+async fn secret(client: Client, name: (String, String)) -> Result<Option<Named<Secret>>, ObserveError> {
+    let api: Api<Secret> = Api::namespaced(client, &name.0);
+    match api.get_opt(&name.1).await {
+        Ok(found) => Ok(found.map(|secret| (name, secret))),
+        Err(source) => Err(ObserveError { what: format!("Secret {}/{}", name.0, name.1), source }),
+    }
 }

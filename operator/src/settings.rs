@@ -54,4 +54,6 @@ pub struct Settings {
     pub lease_name: ObjectName,
     /// What the lease calls this replica: unique among them, such as the name of its pod.
     pub identity: String,
+    /// Whether endpoints on this machine may be contacted: for tests and laptops.
+    pub allow_loopback_endpoints: bool,
 }

@@ -1,7 +1,7 @@
 //! `parking-operator`: runs in a cluster, or shows what it would do there.
 
 use std::{
-    io::{ErrorKind, Write, stdout},
+    io::{ErrorKind, IsTerminal, Write, stdout},
     process::ExitCode,
     sync::Arc,
 };
@@ -12,8 +12,9 @@ use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::
 use parking_operator::{
     cli::{CheckUninstallArguments, Cli, Command, PlanArguments, PlanFormat},
     offline::{gather, print as show, read},
-    plan, uninstall, validate,
+    plan, run, uninstall, validate,
 };
+use tracing_subscriber::EnvFilter;
 
 /// Any failure: its text is one plain sentence.
 type Failure = Box<dyn std::error::Error>;
@@ -30,7 +31,11 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run(_) => Err("this build does not reconcile yet: use crd, plan or check-uninstall".into()),
+        Command::Run(arguments) => {
+            log();
+            runtime()?.block_on(run::run(arguments.settings(), told_to_stop()))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Crd => print(&definitions()?).map(|()| ExitCode::SUCCESS),
         Command::Plan(arguments) => print(&planned(arguments)?).map(|()| ExitCode::SUCCESS),
         Command::CheckUninstall(arguments) => runtime()?.block_on(check_uninstall(&arguments)),
@@ -76,6 +81,34 @@ fn print(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
+    }
+}
+
+/// Logs for people on a terminal, JSON otherwise; `RUST_LOG` says how much.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        logs.init();
+    } else {
+        logs.json().init();
+    }
+}
+
+/// Ends on SIGTERM or Ctrl-C.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupted.await;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use aws_sdk_s3::{
     types::LifecycleRule,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::Bytes;
 
 use super::{BucketSeen, Cause, Failure, Owner, OwnerSeen, Seen, Store, Wanted};
 
@@ -24,6 +25,22 @@ impl Store {
         let there = matches!(bucket, Seen::Present(()))
             || matches!(bucket, Seen::Failed(Failure { cause: Cause::Denied, .. }));
         there && owner == Seen::Present(known.clone())
+    }
+
+    /// The object of a key; `None` where there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Failure> {
+        let sent = self.client.get_object().bucket(self.bucket.as_str()).key(key).send().await;
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match Failure::of(&error) {
+                    Failure { cause: Cause::NotThere | Cause::NoBucket, .. } => Ok(None),
+                    failure => Err(failure),
+                };
+            }
+        };
+        let body = answer.body.collect().await.map_err(|_| Failure::new(Cause::Answer))?;
+        Ok(Some(body.into_bytes()))
     }
 
     async fn see_bucket(&self) -> Seen<()> {

@@ -57,7 +57,9 @@ fn standing(rule: &AlertRule, context: &Context) -> Option<(Verdict, Option<Load
     let reference = ObjectRef::new(pipeline).within(&namespace);
     let found = context.stores.pipelines.get(&reference);
     if found.is_none_or(|pipeline| pipeline.meta().deletion_timestamp.is_some()) {
-        let message = format!("ParkingPipeline {namespace}/{pipeline} does not exist: create it, or make the rule anew with another spec.pipelineRef");
+        let message = format!(
+            "ParkingPipeline {namespace}/{pipeline} does not exist: create it, or make the rule anew with another spec.pipelineRef"
+        );
         return Some((Verdict::Refused(Problem::missing(ConditionType::Accepted, message)), None));
     }
     let id = PipelineId { namespace: namespace.parse().ok()?, name: pipeline.parse().ok()? };

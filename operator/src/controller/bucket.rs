@@ -11,7 +11,7 @@ use parking_crds::{
 };
 
 use crate::{
-    bucket::{Access, BucketReport, ConnectPolicy, Login, Owner, Store, TAKE_OVER, Wanted},
+    bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, TAKE_OVER, Wanted},
     monotonic::{self, Instant},
     observe::Observed,
     problem::Problem,
@@ -24,7 +24,7 @@ use super::Context;
 const BELIEVED: Duration = Duration::from_secs(300);
 
 /// What is known of a pipeline's bucket.
-pub struct KnownBucket {
+pub(super) struct KnownBucket {
     access: String,
     store: Store,
     wanted: Wanted,
@@ -64,13 +64,8 @@ pub(super) async fn look(
         },
     };
     let report = store.ensure(&wanted).await;
-    let known = KnownBucket {
-        access: fingerprint,
-        store,
-        wanted,
-        report: report.clone(),
-        looked: monotonic::now(),
-    };
+    let known =
+        KnownBucket { access: fingerprint, store, wanted, report: report.clone(), looked: monotonic::now() };
     context.remember(id, |memory| memory.bucket = Some(known));
     report
 }
@@ -94,7 +89,7 @@ fn wanted(pipeline: &ParkingPipeline, id: &PipelineId, topology: &Topology, cont
         bucket: topology.bucket.name.clone(),
         prefix: topology.bucket.prefix.clone(),
         create: topology.bucket.create,
-        owner: Owner::new(context.cluster.clone(), id).key,
+        owner: OwnerKey::new(context.cluster.clone(), id),
         take_over: pipeline.annotations().get(TAKE_OVER).is_some_and(|value| value == "true"),
     }
 }
@@ -113,6 +108,24 @@ pub(super) async fn connect(
 ) -> Result<Store, Problem> {
     let (_, access) = access(pipeline, id, observed)?;
     Store::connect(access, policy(context)).await.map_err(|error| error.problem())
+}
+
+/// The client of a pipeline's bucket that the last look at the pipeline made.
+pub(super) fn of_pipeline(
+    pipeline: &ParkingPipeline,
+    id: &PipelineId,
+    context: &Context,
+) -> Result<Store, Problem> {
+    let known = context.remember(id, |memory| memory.bucket.as_ref().map(|known| known.store.clone()));
+    known.ok_or_else(|| {
+        Problem::waiting(
+            parking_crds::condition::ConditionType::BucketReady,
+            format!(
+                "the bucket of ParkingPipeline {} is not ready yet: see its condition BucketReady",
+                pipeline.name_any()
+            ),
+        )
+    })
 }
 
 /// What a purge of the bucket is for.
@@ -136,7 +149,10 @@ fn access(
         observed.secrets.get(&(id.namespace.to_string(), name.to_string())).ok_or_else(|| {
             Problem::missing(
                 parking_crds::condition::ConditionType::BucketReady,
-                format!("Secret {}/{name} does not exist: create it, or remove the reference to it", id.namespace),
+                format!(
+                    "Secret {}/{name} does not exist: create it, or remove the reference to it",
+                    id.namespace
+                ),
             )
         })
     };

@@ -13,12 +13,8 @@ use kube::{
     runtime::{events::Recorder, reflector::Store},
 };
 use parking_crds::{
-    alert_rule::AlertRule,
-    inventory::Inventory,
-    names::RuleName,
-    pipeline::ParkingPipeline,
-    stats_job::StatsJob,
-    topology::PipelineId,
+    alert_rule::AlertRule, inventory::Inventory, names::RuleName, pipeline::ParkingPipeline,
+    stats_job::StatsJob, topology::PipelineId,
 };
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
@@ -77,7 +73,7 @@ impl Triggers {
 
 /// What is remembered of a pipeline between two looks.
 #[derive(Default)]
-pub struct Memory {
+pub(super) struct Memory {
     /// The password of its Redis.
     pub password: Option<KeptSecret>,
     /// What lasts in its Redis.
@@ -91,7 +87,7 @@ pub struct Memory {
 }
 
 /// What became of the rules of a pipeline.
-pub type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
+pub(super) type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
 
 /// What the loops share.
 pub struct Context {
@@ -128,13 +124,46 @@ pub struct Context {
 
 /// What is remembered between looks.
 #[derive(Default)]
-pub struct Remembered {
+pub(super) struct Remembered {
     backoff: Backoff,
     pipelines: BTreeMap<PipelineId, Memory>,
     verdicts: BTreeMap<PipelineId, Arc<Verdicts>>,
 }
 
 impl Context {
+    /// Nothing is remembered yet.
+    #[expect(clippy::too_many_arguments, reason = "each part is made elsewhere and shared here")]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        cluster: String,
+        apis: watch::Receiver<Arc<Apis>>,
+        stores: Stores,
+        triggers: Triggers,
+        metrics: Metrics,
+        health: Health,
+        recorder: Recorder,
+        outgoing: Outgoing,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            plan: Arc::new(settings.plan.clone()),
+            rollouts: Rollouts::new(settings.max_rolling_pipelines),
+            secrets: SecretPolls::new(metrics.clone()),
+            workers: WorkerPolls::new(metrics.clone())?,
+            remembered: Mutex::default(),
+            client,
+            settings,
+            cluster,
+            apis,
+            stores,
+            triggers,
+            metrics,
+            health,
+            recorder,
+            outgoing,
+        })
+    }
+
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +185,7 @@ impl Context {
     }
 
     /// What became of the rules of a pipeline when it was looked at last.
-    pub fn verdicts(&self, id: &PipelineId) -> Option<Arc<Verdicts>> {
+    pub(super) fn verdicts(&self, id: &PipelineId) -> Option<Arc<Verdicts>> {
         self.remembered().verdicts.get(id).cloned()
     }
 
@@ -166,7 +195,11 @@ impl Context {
         let before = before.unwrap_or_default();
         for (name, verdict) in &verdicts {
             if before.get(name) != Some(verdict) {
-                self.triggers.look(ObjectId::new(ObjectKind::AlertRule, id.namespace.as_str(), name.as_str()));
+                self.triggers.look(ObjectId::new(
+                    ObjectKind::AlertRule,
+                    id.namespace.as_str(),
+                    name.as_str(),
+                ));
             }
         }
     }
@@ -210,6 +243,25 @@ impl Context {
             .filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none())
             .filter_map(|pipeline| PipelineId::of(pipeline).ok())
             .collect()
+    }
+
+    /// Asks for a look at the rules and jobs that name a pipeline.
+    pub fn look_at_dependents(&self, namespace: &str, pipeline: &str) {
+        let here = |object: Option<String>| object.as_deref() == Some(namespace);
+        for rule in self.stores.rules.state() {
+            if here(rule.namespace())
+                && rule.0.as_ref().is_ok_and(|rule| rule.spec.pipeline_ref.name.as_str() == pipeline)
+            {
+                self.triggers.look(ObjectId::new(ObjectKind::AlertRule, namespace, &rule.name_any()));
+            }
+        }
+        for job in self.stores.jobs.state() {
+            if here(job.namespace())
+                && job.0.as_ref().is_ok_and(|job| job.spec.pipeline_ref.name.as_str() == pipeline)
+            {
+                self.triggers.look(ObjectId::new(ObjectKind::StatsJob, namespace, &job.name_any()));
+            }
+        }
     }
 
     /// The rules that name a pipeline.

@@ -2,8 +2,8 @@
 
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{
-    Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PropagationPolicy},
+    ResourceExt,
+    api::{Patch, PatchParams, PropagationPolicy},
 };
 use parking_crds::{
     condition::ConditionType,
@@ -14,7 +14,6 @@ use parking_crds::{
 use crate::{
     apply::Writer,
     cluster, labels,
-    live::Key,
     observe::{Observed, observe},
     owned_kinds::OwnedKind,
     plan::topic::release_patch,
@@ -49,11 +48,8 @@ pub(super) async fn step(
     let spec = &object.spec;
     let observed = observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory).await?;
     let policy = spec.deletion_policy.clone().unwrap_or_default();
-    let pods: Vec<String> = observed
-        .pods
-        .iter()
-        .filter_map(|pod: &Pod| pod.labels().get(labels::COMPONENT).cloned())
-        .collect();
+    let pods: Vec<String> =
+        observed.pods.iter().filter_map(|pod: &Pod| pod.labels().get(labels::COMPONENT).cloned()).collect();
     let now = Timestamp::now();
     let deleted = object.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
     let mut situation = Situation {
@@ -111,7 +107,8 @@ async fn carry_out(
     context: &Context,
 ) -> Result<(), StepError> {
     for key in &removal.forget {
-        let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
         let patched = cluster::objects(&context.client, OwnedKind::KafkaTopic, apis, &key.namespace)
             .patch(&key.name, &params, &Patch::Merge(&release_patch(Timestamp::now())))
             .await;
@@ -153,4 +150,3 @@ async fn say(
     made.conditions.retain(|condition| told.iter().any(|kind| kind.as_str() == condition.type_));
     pipeline::write(object, context, made).await
 }
-

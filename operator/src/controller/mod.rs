@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource, ResourceExt,
@@ -19,7 +19,6 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     apply::ApplyError,
@@ -135,8 +134,10 @@ pub async fn run<K, F>(
         + 'static,
     F: Future<Output = Result<Next, StepError>> + Send + 'static,
 {
-    let triggers = UnboundedReceiverStream::new(triggers)
-        .map(|object| ObjectRef::new(&object.name).within(&object.namespace));
+    let triggers = stream::unfold(triggers, |mut triggers| async move {
+        let object = triggers.recv().await?;
+        Some((ObjectRef::new(&object.name).within(&object.namespace), triggers))
+    });
     controller
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop)

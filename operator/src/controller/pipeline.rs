@@ -27,7 +27,7 @@ use crate::{
     metrics::ConditionState,
     monotonic,
     object::{ObjectId, ObjectKind},
-    observe::{Observed, kafka_namespace, observe, own_secrets},
+    observe::{Observed, observe, own_secrets},
     owned_kinds::OwnedKind,
     plan::{Plan, plan},
     poll::{
@@ -247,7 +247,8 @@ fn rolling(wanted: &Plan, observed: &Observed) -> BTreeSet<Key> {
 
 fn waits_for_others(behind: &[PipelineId], failing: bool) -> Problem {
     let names: Vec<String> = behind.iter().map(PipelineId::to_string).collect();
-    let names = if names.is_empty() { "the first look at all pipelines".to_owned() } else { names.join(", ") };
+    let names =
+        if names.is_empty() { "the first look at all pipelines".to_owned() } else { names.join(", ") };
     let cure = if failing { ", whose new pods fail: mend it first" } else { "" };
     Problem {
         condition: ConditionType::WorkersAvailable,
@@ -280,7 +281,8 @@ fn decide(
         .filter_map(|worker| {
             let (namespace, name) = (&topology.pipeline.namespace, worker.name.as_str());
             let kinds = [OwnedKind::StatefulSet, OwnedKind::Deployment].into_iter();
-            let mut live = kinds.filter_map(|kind| observed.live.get(&Key::new(kind, namespace.as_str(), name)));
+            let mut live =
+                kinds.filter_map(|kind| observed.live.get(&Key::new(kind, namespace.as_str(), name)));
             let replicas = live.next()?.data.pointer("/spec/replicas")?.as_u64()?;
             Some((worker.config.role, u16::try_from(replicas).ok()?))
         })
@@ -301,9 +303,9 @@ fn decide(
 fn positions(round: Option<&LastRound>) -> Positions {
     let mut positions = Positions::new();
     for ((role, stream), partitions) in round.iter().flat_map(|round| &round.summary.partitions) {
-        let seen = partitions.iter().map(|(&partition, seen)| {
-            (partition, Position { position: seen.position, end: seen.end })
-        });
+        let seen = partitions
+            .iter()
+            .map(|(&partition, seen)| (partition, Position { position: seen.position, end: seen.end }));
         positions.insert((*role, *stream), seen.collect());
     }
     positions
@@ -371,7 +373,9 @@ fn inventory(
     };
     let key = reference.key.as_ref().map_or("inventory.yaml", |key| key.as_str());
     let Some(text) = map.data.as_ref().and_then(|data| data.get(key)) else {
-        return Some(Arc::new(Err(format!("{place} has no key {key}: add it, or set spec.inventory.configMapRef.key"))));
+        return Some(Arc::new(Err(format!(
+            "{place} has no key {key}: add it, or set spec.inventory.configMapRef.key"
+        ))));
     };
     let version = format!("{key}@{}", map.resource_version().unwrap_or_default());
     context.remember(id, |memory| {
@@ -389,11 +393,16 @@ fn inventory(
 
 fn keep_verdicts(id: &PipelineId, assembled: &Assembled, rules: &[AlertRule], context: &Context) {
     let generation = |name: &str| {
-        rules.iter().find(|rule| rule.name_any() == name).and_then(|rule| rule.metadata.generation).unwrap_or(0)
+        rules
+            .iter()
+            .find(|rule| rule.name_any() == name)
+            .and_then(|rule| rule.metadata.generation)
+            .unwrap_or(0)
     };
     let verdicts = assembled.verdicts.iter();
-    let verdicts =
-        verdicts.map(|(name, verdict)| (name.clone(), (generation(name.as_str()), verdict.clone()))).collect();
+    let verdicts = verdicts
+        .map(|(name, verdict)| (name.clone(), (generation(name.as_str()), verdict.clone())))
+        .collect();
     context.keep_verdicts(id, verdicts);
 }
 
@@ -427,7 +436,8 @@ async fn leave_alone(pipeline: &ParkingPipeline, context: &Context) -> Result<Ne
         format!("remove the annotation {} to go on", labels::PAUSE_RECONCILIATION),
     );
     let made = conditions.done();
-    let others = status.conditions.iter().filter(|old| old.type_ != ConditionType::ReconciliationPaused.as_str());
+    let others =
+        status.conditions.iter().filter(|old| old.type_ != ConditionType::ReconciliationPaused.as_str());
     status.conditions = others.cloned().chain(made).collect();
     status.observed_generation = Some(generation);
     write(pipeline, context, status).await?;
@@ -493,11 +503,8 @@ pub(super) async fn write(
     context: &Context,
     status: ParkingPipelineStatus,
 ) -> Result<(), StepError> {
-    let object = ObjectId::new(
-        ObjectKind::Pipeline,
-        &pipeline.namespace().unwrap_or_default(),
-        &pipeline.name_any(),
-    );
+    let object =
+        ObjectId::new(ObjectKind::Pipeline, &pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
     let states: Vec<(ConditionType, ConditionState)> = status
         .conditions
         .iter()
@@ -513,9 +520,4 @@ pub(super) async fn write(
     let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
     writes::tell(&context.recorder, pipeline, &transitions(before, &status.conditions)).await;
     Ok(())
-}
-
-/// Namespace of the topics and users of a pipeline.
-pub(super) fn streams_namespace<'a>(id: &'a PipelineId, pipeline: &'a ParkingPipeline) -> &'a str {
-    kafka_namespace(id, &pipeline.spec.kafka)
 }

@@ -118,9 +118,10 @@ fn members(id: &PipelineId, observed: &Observed, context: &Context) -> Members {
             .live
             .get(&Key::new(OwnedKind::StatefulSet, id.namespace.as_str(), set))
             .and_then(|set| set.data.pointer("/status/updateRevision")?.as_str().map(str::to_owned));
-        let pods = observed.pods.iter().filter(|pod| {
-            pod.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == component)
-        });
+        let pods = observed
+            .pods
+            .iter()
+            .filter(|pod| pod.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == component));
         let mut members: Vec<Member> =
             pods.filter_map(|pod| member(pod, set, revision.as_deref(), host)).collect();
         members.sort_by_key(|member| member.ordinal);

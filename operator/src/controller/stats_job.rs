@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, PostParams, PropagationPolicy},
     core::DynamicObject,
     runtime::reflector::ObjectRef,
 };
@@ -69,7 +69,7 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     let (runs, live) = runs(&job, &apis, &context).await?;
     let lake = lake(&job, pipeline.as_ref(), &checked, &context).await;
     let next = decide(&job, &checked, &lake, &runs, Timestamp::now());
-    carry_out(&next, &live, &apis, &context).await?;
+    carry_out(&next, &namespace, &live, &apis, &context).await?;
     if job.status.as_ref() != Some(&next.status) {
         writes::status(&context.client, &*job, &next.status).await?;
         let before = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
@@ -85,7 +85,9 @@ fn when(
 ) -> Next {
     let Some(due) = next.next else {
         let class = match (checked, lake) {
-            (Err(problems), _) => problems.iter().map(|problem| problem.class).max().unwrap_or(Class::Invalid),
+            (Err(problems), _) => {
+                problems.iter().map(|problem| problem.class).max().unwrap_or(Class::Invalid)
+            }
             (_, Err(error)) => crate::error::Classify::class(error),
             (Ok(_), Ok(_)) => Class::Blocked,
         };
@@ -134,7 +136,8 @@ async fn runs(job: &StatsJob, apis: &Apis, context: &Context) -> Result<(Vec<Run
     let namespace = job.namespace().unwrap_or_default();
     let params = ListParams::default().labels(&format!("{}={}", labels::STATS_JOB, job.name_any()));
     let (mut runs, mut live) = (Vec::new(), Live::default());
-    let kinds = [OwnedKind::ConfigMap, OwnedKind::ServiceAccount, OwnedKind::Job, OwnedKind::SparkApplication];
+    let kinds =
+        [OwnedKind::ConfigMap, OwnedKind::ServiceAccount, OwnedKind::Job, OwnedKind::SparkApplication];
     for kind in kinds.into_iter().filter(|kind| apis.serve(*kind)) {
         let list = cluster::objects(&context.client, kind, apis, &namespace).list(&params).await;
         let list = list.map_err(|source| WriteError::new("the runs", &job.name_any(), source))?;
@@ -163,7 +166,7 @@ async fn lake(
     let (Some(pipeline), Ok(valid)) = (pipeline, checked) else { return Ok(LakeSeen::default()) };
     let Ok(id) = PipelineId::of(pipeline) else { return Ok(LakeSeen::default()) };
     let prefix: KeyPrefix = id.lake_prefix();
-    let store = bucket::of_pipeline(pipeline, &id, context).await.map_err(|problem| {
+    let store = bucket::of_pipeline(pipeline, &id, context).map_err(|problem| {
         IndexError::Object(ObjectError { class: problem.class, message: problem.message })
     })?;
     let name = valid.name.clone();
@@ -184,7 +187,13 @@ impl ObjectReader for Reader {
     }
 }
 
-async fn carry_out(next: &Step, live: &Live, apis: &Apis, context: &Context) -> Result<(), StepError> {
+async fn carry_out(
+    next: &Step,
+    namespace: &str,
+    live: &Live,
+    apis: &Apis,
+    context: &Context,
+) -> Result<(), StepError> {
     let writer = Writer::new(&context.client, apis, live);
     if let Some(objects) = &next.objects {
         let keep = if next.prune {
@@ -198,7 +207,7 @@ async fn carry_out(next: &Step, live: &Live, apis: &Apis, context: &Context) -> 
         }
     }
     for run in &next.delete {
-        delete(run, apis, context).await?;
+        delete(run, namespace, apis, context).await?;
     }
     match &next.start {
         Some(run) if next.delete.is_empty() => create(run, apis, context).await,
@@ -210,15 +219,11 @@ const fn is_run(kind: OwnedKind) -> bool {
     matches!(kind, OwnedKind::Job | OwnedKind::SparkApplication)
 }
 
-async fn delete(run: &Run, apis: &Apis, context: &Context) -> Result<(), StepError> {
-    let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
-        preconditions: Some(Preconditions { uid: Some(run.uid.clone()), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    let deleted = cluster::objects(&context.client, run.kind, apis, run.namespace.as_str())
-        .delete(&run.name, &params)
-        .await;
+async fn delete(run: &Run, namespace: &str, apis: &Apis, context: &Context) -> Result<(), StepError> {
+    let params =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
+    let deleted =
+        cluster::objects(&context.client, run.kind, apis, namespace).delete(&run.name, &params).await;
     match deleted {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),

@@ -46,7 +46,9 @@ pub async fn discover(context: Arc<Context>, apis: watch::Sender<Arc<Apis>>) {
                     changed
                 });
             }
-            Err(error) => tracing::warn!(%error, "the cluster's APIs could not be listed; the last list stands"),
+            Err(error) => {
+                tracing::warn!(%error, "the cluster's APIs could not be listed; the last list stands")
+            }
         }
     }
 }

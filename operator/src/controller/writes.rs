@@ -33,6 +33,11 @@ impl Classify for WriteError {
 }
 
 impl WriteError {
+    /// A write of something on an object failed.
+    pub(super) fn new(what: &'static str, object: &str, source: kube::Error) -> Self {
+        Self { what, object: object.to_owned(), source }
+    }
+
     /// The request's own error.
     pub const fn request(&self) -> &kube::Error {
         &self.source
@@ -49,7 +54,10 @@ where
 /// Writes the status of an object. An object that is gone needs none.
 pub(super) async fn status<K, S>(client: &Client, object: &K, status: &S) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
     S: Serialize + Sync,
 {
     let patch = json!({
@@ -65,19 +73,26 @@ where
 /// Adds our finalizer where it is missing.
 pub(super) async fn add_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
     if object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         return Ok(());
     }
-    let added: Vec<&str> = object.finalizers().iter().map(String::as_str).chain([labels::FINALIZER]).collect();
+    let added: Vec<&str> =
+        object.finalizers().iter().map(String::as_str).chain([labels::FINALIZER]).collect();
     patch_finalizers(client, object, &added).await
 }
 
 /// Removes our finalizer: the object goes.
 pub(super) async fn remove_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
     let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::FINALIZER);
     patch_finalizers(client, object, &others.collect::<Vec<_>>()).await
@@ -85,7 +100,10 @@ where
 
 async fn patch_finalizers<K>(client: &Client, object: &K, finalizers: &[&str]) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
     let mut steps = vec![json!({"op": "test", "path": "/metadata/uid", "value": object.uid()})];
     if !object.finalizers().is_empty() {
@@ -95,8 +113,7 @@ where
     let steps: Result<json_patch::Patch, _> = serde_json::from_value(Value::from(steps));
     let Ok(steps) = steps else { return Ok(()) };
     let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
-    let written =
-        api(client, object).patch(&object.name_any(), &params, &Patch::Json::<()>(steps)).await;
+    let written = api(client, object).patch(&object.name_any(), &params, &Patch::Json::<()>(steps)).await;
     ended("the finalizer", object, written.map(|_| ()))
 }
 
@@ -109,7 +126,12 @@ fn ended<K: Resource<DynamicType = ()>>(
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(source) => Err(WriteError {
             what,
-            object: format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any()),
+            object: format!(
+                "{} {}/{}",
+                K::kind(&()),
+                object.namespace().unwrap_or_default(),
+                object.name_any()
+            ),
             source,
         }),
         Ok(()) => Ok(()),

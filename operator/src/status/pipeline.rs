@@ -100,6 +100,7 @@ pub fn status(facts: &Facts<'_>) -> ParkingPipelineStatus {
         lag,
         firing,
         drain: facts.drain.clone(),
+        topic_ids: BTreeMap::new(),
     }
 }
 

@@ -10,16 +10,17 @@ use parking_crds::{
     alert_rule::AlertRule,
     condition::ConditionType,
     inventory::Inventory,
-    names::{Namespace, RuleName},
+    names::{Namespace, ObjectName, RuleName},
     pipeline::ParkingPipeline,
     role::Role,
     topology::Topology,
+    worker_config::Lake,
 };
 use serde_json::Value;
 
 use super::{
-    BundledRule, ExistingClaim, KeptSecret, Owner, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis, accept,
-    kafka, observed_log, storage, topics,
+    BundledRule, ExistingClaim, KeptSecret, Owner, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis,
+    accept, kafka, observed_log, storage, topics,
 };
 use crate::{
     apis::Apis,
@@ -157,13 +158,20 @@ fn absent_apis(pipeline: &ParkingPipeline, apis: &Apis) -> Vec<Problem> {
             condition,
             reason: parking_crds::condition::Reason::ApiAbsent,
             class: crate::error::Class::Blocked,
-            message: format!("{what} needs {}, which is not installed: install it, or remove the field", kind.api_version()),
+            message: format!(
+                "{what} needs {}, which is not installed: install it, or remove the field",
+                kind.api_version()
+            ),
         })
     };
     let by_lag = pipeline.spec.workers.as_ref().is_some_and(|workers| {
-        Role::ALL.into_iter().filter_map(|role| workers.get(role)?.autoscaling.as_ref()).any(|s| s.lag_threshold.is_some())
+        Role::ALL
+            .into_iter()
+            .filter_map(|role| workers.get(role)?.autoscaling.as_ref())
+            .any(|s| s.lag_threshold.is_some())
     });
-    let scaling = || absent(ConditionType::AutoscalingReady, OwnedKind::ScaledObject, "autoscaling.lagThreshold");
+    let scaling =
+        || absent(ConditionType::AutoscalingReady, OwnedKind::ScaledObject, "autoscaling.lagThreshold");
     let monitoring = || absent(ConditionType::MonitoringReady, OwnedKind::PodMonitor, "spec.monitoring");
     by_lag
         .then(scaling)
@@ -175,7 +183,8 @@ fn absent_apis(pipeline: &ParkingPipeline, apis: &Apis) -> Vec<Problem> {
 
 /// A Secret's data with values in base64, as manifests hold them.
 fn encoded(secret: &k8s_openapi::api::core::v1::Secret) -> BTreeMap<String, String> {
-    let text = |value| serde_json::to_value(value).ok().and_then(|value: Value| Some(value.as_str()?.to_owned()));
+    let text =
+        |value| serde_json::to_value(value).ok().and_then(|value: Value| Some(value.as_str()?.to_owned()));
     let data = secret.data.iter().flatten();
     data.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
@@ -228,7 +237,8 @@ fn passwords(
 fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
     let id = &topology.pipeline;
     let own = crate::observe::own_secrets(id);
-    let named: BTreeSet<_> = topology.workers.iter().flat_map(|worker| secrets_of(worker).into_keys()).collect();
+    let named: BTreeSet<_> =
+        topology.workers.iter().flat_map(|worker| secrets_of(worker).into_keys()).collect();
     named
         .into_iter()
         .filter(|name| !own.contains(name))
@@ -238,18 +248,19 @@ fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
             let condition = if lake { ConditionType::BucketReady } else { ConditionType::WorkersAvailable };
             Problem::missing(
                 condition,
-                format!("Secret {}/{name} does not exist: create it, or remove the reference to it", id.namespace),
+                format!(
+                    "Secret {}/{name} does not exist: create it, or remove the reference to it",
+                    id.namespace
+                ),
             )
         })
         .collect()
 }
 
-fn lake_names(lake: &parking_crds::worker_config::Lake, name: &parking_crds::names::ObjectName) -> bool {
+fn lake_names(lake: &Lake, name: &ObjectName) -> bool {
     match lake {
-        parking_crds::worker_config::Lake::Embedded {} => false,
-        parking_crds::worker_config::Lake::S3 { credentials, ca, .. } => {
-            credentials.as_ref() == Some(name) || ca.as_ref() == Some(name)
-        }
+        Lake::Embedded { .. } => false,
+        Lake::S3 { credentials, ca, .. } => credentials.as_ref() == Some(name) || ca.as_ref() == Some(name),
     }
 }
 
@@ -274,9 +285,10 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
                 .into_keys()
                 .filter_map(|name| {
                     let name = name.to_string();
-                    let data = planned.get(&name).cloned().or_else(|| {
-                        observed.secrets.get(&(namespace.clone(), name.clone())).map(encoded)
-                    })?;
+                    let data = planned
+                        .get(&name)
+                        .cloned()
+                        .or_else(|| observed.secrets.get(&(namespace.clone(), name.clone())).map(encoded))?;
                     Some((name, data))
                 })
                 .collect();

@@ -2,18 +2,24 @@
 //!
 //! Must not: name a client, a runtime or a clock.
 
+mod assemble;
 mod bundled_rule;
 pub mod kafka;
 mod offline;
 mod pipeline;
 pub mod redis;
 pub mod rule;
-pub mod topic;
 mod stats_job;
+pub mod topic;
 
+pub use assemble::{Assembled, Facts, assemble, live_topics};
+pub use kafka::{SeenKafka, kafka, observed_log};
 pub use offline::offline;
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
     ValidKafka, ValidPipeline, ValidRedis,
 };
+pub use redis::{ExistingClaim, storage};
+pub use rule::accept;
 pub use stats_job::{JobSurroundings, RunEnvironment, ValidJob, referenced_secrets, stats_job};
+pub use topic::{topic_ids, topics};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use parking_crds::{
     names::RuleName,
     role::Role,
+    stream::Stream,
     worker_status::{WorkerProblem, WorkerStatus},
 };
 
@@ -62,8 +63,8 @@ pub struct RuleSeen {
 pub struct Summary {
     /// Workers that answered and that were asked, by role.
     pub answered: BTreeMap<Role, (u32, u32)>,
-    /// Partitions by role.
-    pub partitions: BTreeMap<Role, BTreeMap<u16, PartitionSeen>>,
+    /// Partitions of each stream, by the role that reads them.
+    pub partitions: BTreeMap<(Role, Stream), BTreeMap<u16, PartitionSeen>>,
     /// Engines that evaluate each bundle, by the hash of its manifest.
     pub bundles: BTreeMap<String, u32>,
     /// Rules that at least one engine knows.
@@ -90,7 +91,6 @@ impl Summary {
     }
 
     fn add(&mut self, role: Role, status: &WorkerStatus) {
-        let partitions = self.partitions.entry(role).or_default();
         for report in &status.partitions {
             let seen = PartitionSeen {
                 position: report.position,
@@ -98,7 +98,9 @@ impl Summary {
                 oldest_unread: report.oldest_unread,
             };
             // During a hand-over two workers report a partition: the one that is further owns the store's state.
-            partitions
+            self.partitions
+                .entry((role, report.stream))
+                .or_default()
                 .entry(report.partition)
                 .and_modify(|before| {
                     if (seen.position, seen.end) > (before.position, before.end) {
@@ -132,11 +134,12 @@ impl Summary {
 
     /// Records that the slowest role has not processed; unknown while no partition is reported.
     pub fn lag(&self) -> Option<u64> {
-        self.partitions
-            .values()
-            .filter(|partitions| !partitions.is_empty())
-            .map(|partitions| partitions.values().map(|seen| seen.end.saturating_sub(seen.position)).sum())
-            .max()
+        let mut by_role: BTreeMap<Role, u64> = BTreeMap::new();
+        for ((role, _), partitions) in &self.partitions {
+            let lag: u64 = partitions.values().map(|seen| seen.end.saturating_sub(seen.position)).sum();
+            *by_role.entry(*role).or_default() += lag;
+        }
+        by_role.into_values().max()
     }
 
     /// Alerts that fire; unknown while no engine answers.
@@ -154,21 +157,6 @@ impl Summary {
     /// When the oldest record was appended that some role has not processed.
     pub fn oldest_unread(&self) -> Option<Timestamp> {
         self.partitions.values().flat_map(BTreeMap::values).filter_map(|seen| seen.oldest_unread).min()
-    }
-
-    /// Whether the role has processed every partition up to these offsets; unknown where a partition is not reported
-    /// and had records.
-    pub fn drained(&self, role: Role, ends: &BTreeMap<u16, u64>) -> Option<bool> {
-        let reported = self.partitions.get(&role);
-        let mut all = Some(true);
-        for (partition, end) in ends.iter().filter(|(_, end)| **end > 0) {
-            match reported.and_then(|partitions| partitions.get(partition)) {
-                Some(seen) if seen.position >= *end => {}
-                Some(_) => return Some(false),
-                None => all = None,
-            }
-        }
-        all
     }
 
     /// Whether a status made of the other summary would look the same. Offsets count by their lag only.
@@ -241,10 +229,10 @@ mod tests {
     fn a_partition_counts_once_as_its_furthest_reader_reports_it() {
         let summary = of([
             Ok(worker(
-                r#""partitions":[{"partition":0,"position":5,"end":9,"oldestUnread":"2026-01-01T00:00:00Z"}]"#,
+                r#""partitions":[{"stream":"events","partition":0,"position":5,"end":9,"oldestUnread":"2026-01-01T00:00:00Z"}]"#,
             )),
             Ok(worker(
-                r#""partitions":[{"partition":0,"position":8,"end":9},{"partition":1,"position":3,"end":3}]"#,
+                r#""partitions":[{"stream":"events","partition":0,"position":8,"end":9},{"stream":"events","partition":1,"position":3,"end":3}]"#,
             )),
         ]);
         assert_eq!(summary.lag(), Some(1));
@@ -258,7 +246,7 @@ mod tests {
     fn progress_without_lag_shows_nothing_new() {
         let at = |position: u64, end: u64| {
             of([Ok(worker(&format!(
-                r#""partitions":[{{"partition":0,"position":{position},"end":{end}}}]"#
+                r#""partitions":[{{"stream":"events","partition":0,"position":{position},"end":{end}}}]"#
             )))])
         };
         assert!(at(5, 5).looks_like(&at(9, 9)));

@@ -1,0 +1,282 @@
+//! The operator's life in a cluster: serve probes, wait for the definitions, lead, reconcile, stop.
+//!
+//! Invariants: nothing is written before this replica leads; a lost leadership ends the process.
+
+use std::{collections::BTreeSet, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
+use kube::{
+    Api, Client, Config, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        events::{Recorder, Reporter},
+        watcher,
+    },
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    apis::Apis,
+    controller::{self, Context, Guarded, Stores, Triggers, watches},
+    discovery,
+    gate::{self, GateLayer, GateSettings, LeaseName},
+    labels,
+    leader::{Election, Ended, Leadership, Terms, leadership},
+    metrics::{Metrics, MetricsError},
+    monotonic,
+    object::ObjectKind,
+    outgoing::Outgoing,
+    server::{self, Health},
+    settings::Settings,
+};
+
+/// Pause between two looks for the definitions.
+const DEFINITIONS: Duration = Duration::from_secs(5);
+
+/// The operator could not run, or must not run on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no way to the API server.
+    #[error("no way to an API server is known: run in a pod with a service account, or set KUBECONFIG ({0})")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The API server does not answer as it must.
+    #[error("the API server could not be asked: {0}")]
+    Api(#[from] kube::Error),
+    /// The address for probes is taken.
+    #[error("{address} cannot be listened on: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The metrics contradict themselves.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// No HTTP client can be made.
+    #[error("no HTTP client can be made: {0}")]
+    Http(#[from] reqwest::Error),
+    /// Another replica leads now.
+    #[error("the leadership was lost: this replica ends so that it writes nothing more")]
+    LeadershipLost,
+}
+
+/// Runs until told to stop.
+pub async fn run(
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let (stopping, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        stop.await;
+        let _ = stopping.send(true);
+    });
+    let metrics = Metrics::new()?;
+    let health = Health::new(metrics.clone());
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|source| RunError::Listen { address: settings.listen, source })?;
+    let server = tokio::spawn(server::serve(listener, health.clone(), until(stopped.clone())));
+    let (publisher, leads) = leadership();
+    let lease = LeaseName {
+        namespace: settings.plan.operator_namespace.to_string(),
+        name: settings.lease_name.to_string(),
+    };
+    let writes = settings.writes_per_second.try_into().unwrap_or(std::num::NonZeroU32::MIN);
+    let layer = GateLayer::new(GateSettings::new(lease.clone(), writes), leads.clone(), metrics.clone());
+    let config = Config::infer().await?;
+    let api_server = addresses(&config).await;
+    let client = gate::client(config, &layer)?;
+    if !definitions(&client, &health, stopped.clone()).await {
+        return Ok(());
+    }
+    let identity = format!("{}-{:08x}", settings.identity, rand::random::<u32>());
+    let election = Election::new(client.clone(), &lease, Terms::new(identity), publisher, metrics.clone());
+    let quiet = layer.clone();
+    let election = tokio::spawn(election.run(until(stopped.clone()), async move { quiet.quiet().await }));
+    let work = tokio::spawn(lead(client, settings, metrics, health, api_server, leads, stopped));
+    let ended = election.await;
+    work.abort();
+    server.abort();
+    match ended {
+        Ok(Ended::Stopped) => Ok(()),
+        Ok(Ended::Lost) | Err(_) => Err(RunError::LeadershipLost),
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone cannot say more: that is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// The API server's own addresses, which user-given URLs may not name.
+async fn addresses(config: &Config) -> Vec<SocketAddr> {
+    let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = config.cluster_url.port_u16().unwrap_or(443);
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(addresses) => addresses.collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Waits until our own definitions are served; whether they are before the stop.
+async fn definitions(client: &Client, health: &Health, stopped: watch::Receiver<bool>) -> bool {
+    let wait = async {
+        loop {
+            match discovery::missing_definitions(client).await {
+                Ok(missing) if missing.is_empty() => {
+                    health.missing_crds(BTreeSet::new());
+                    return;
+                }
+                Ok(missing) => {
+                    let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+                    tracing::warn!(
+                        missing = names.join(", "),
+                        "definitions are missing: install the chart parking-operator-crds"
+                    );
+                    health.missing_crds(missing);
+                }
+                Err(error) => tracing::warn!(%error, "the API server does not answer; it is asked again"),
+            }
+            monotonic::sleep(DEFINITIONS).await;
+        }
+    };
+    tokio::select! {
+        () = wait => true,
+        () = until(stopped) => false,
+    }
+}
+
+/// Waits for the leadership, then reconciles.
+async fn lead(
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    health: Health,
+    api_server: Vec<SocketAddr>,
+    mut leads: watch::Receiver<Leadership>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    if leads.wait_for(|leads| matches!(leads, Leadership::Until(_))).await.is_err() {
+        return Ok(());
+    }
+    tracing::info!("this replica leads");
+    let found = first_apis(&client).await;
+    let cluster = cluster_identity(&client).await?;
+    let (apis_sender, apis) = watch::channel(Arc::new(found));
+    let concurrency = settings.concurrency;
+    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), concurrency);
+    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), concurrency);
+    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), concurrency);
+    let (pipeline_trigger, pipeline_triggers) = mpsc::unbounded_channel();
+    let (rule_trigger, rule_triggers) = mpsc::unbounded_channel();
+    let (job_trigger, job_triggers) = mpsc::unbounded_channel();
+    let triggers = Triggers { pipelines: pipeline_trigger, rules: rule_trigger, jobs: job_trigger };
+    let reporter =
+        Reporter { controller: labels::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
+    let outgoing = Outgoing::new(api_server, settings.allow_loopback_endpoints);
+    let context = Arc::new(Context::new(
+        client.clone(),
+        settings,
+        cluster,
+        apis,
+        Stores { pipelines, rules, jobs },
+        triggers.clone(),
+        metrics.clone(),
+        health,
+        Recorder::new(client.clone(), reporter),
+        outgoing,
+    )?);
+    watches::report_missing(&context.apis(), &context);
+    let (asked, mut asks) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watches::discover(Arc::clone(&context), apis_sender));
+    tasks.spawn(watches::run(Arc::clone(&context)));
+    tasks.spawn(context.secrets.clone().run(client.clone(), asked.clone()));
+    tasks.spawn(context.workers.clone().run(client.clone(), asked));
+    tasks.spawn(async move {
+        while let Some(object) = asks.recv().await {
+            triggers.look(object);
+        }
+    });
+    tasks.spawn(rules_to_pipelines(client, Arc::clone(&context)));
+    tokio::join!(
+        controller::run(
+            pipeline_loop,
+            ObjectKind::Pipeline,
+            Arc::clone(&context),
+            pipeline_triggers,
+            until(stopped.clone()),
+            controller::pipeline::step,
+        ),
+        controller::run(
+            rule_loop,
+            ObjectKind::AlertRule,
+            Arc::clone(&context),
+            rule_triggers,
+            until(stopped.clone()),
+            controller::alert_rule::step,
+        ),
+        controller::run(
+            job_loop,
+            ObjectKind::StatsJob,
+            Arc::clone(&context),
+            job_triggers,
+            until(stopped),
+            controller::stats_job::step,
+        ),
+    );
+    Ok(())
+}
+
+/// Asks until the API server says what it serves.
+async fn first_apis(client: &Client) -> Apis {
+    loop {
+        match discovery::apis(client).await {
+            Ok(apis) => return apis,
+            Err(error) => {
+                tracing::warn!(%error, "the cluster's APIs could not be listed; they are asked for again")
+            }
+        }
+        monotonic::sleep(DEFINITIONS).await;
+    }
+}
+
+/// The uid of the first namespace names the cluster.
+async fn cluster_identity(client: &Client) -> Result<String, kube::Error> {
+    let namespaces: Api<NamespaceObject> = Api::all(client.clone());
+    Ok(namespaces.get_metadata("kube-system").await?.uid().unwrap_or_default())
+}
+
+/// A rule that comes, goes or changes asks for a look at its pipeline; a pipeline that comes or goes for one at
+/// its rules and jobs.
+async fn rules_to_pipelines(client: Client, context: Arc<Context>) {
+    let rules: Api<Guarded<parking_crds::alert_rule::AlertRule>> = Api::all(client.clone());
+    let pipelines: Api<kube::core::PartialObjectMeta<parking_crds::pipeline::ParkingPipeline>> =
+        Api::all(client);
+    let of_rules = watcher(rules, watcher::Config::default())
+        .default_backoff()
+        .touched_objects()
+        .predicate_filter(kube::runtime::predicates::generation, kube::runtime::PredicateConfig::default())
+        .for_each(|rule| {
+            if let Some(pipeline) = rule.ok().and_then(|rule| watches::pipeline_of(rule.0.as_ref().ok()?)) {
+                context.triggers.look(pipeline);
+            }
+            std::future::ready(())
+        });
+    let of_pipelines = watcher(pipelines, watcher::Config::default())
+        .default_backoff()
+        .touched_objects()
+        .for_each(|pipeline| {
+            if let Ok(pipeline) = pipeline {
+                context.look_at_dependents(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
+            }
+            std::future::ready(())
+        });
+    tokio::join!(of_rules, of_pipelines);
+}
