@@ -15,11 +15,15 @@ use crate::{
     time::{Schedule, ZoneName},
 };
 
+mod computation;
 mod engine;
 mod sink;
+mod support;
 
+pub use computation::Computation;
 pub use engine::{DataFusion, Engine, EngineKind, Spark};
 pub use sink::{KafkaSink, LakeSink, PostgresSink, RedisSink, Sink, SinkKind};
+pub use support::{UnsupportedJob, check_support};
 
 /// Which statistics are computed.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +84,9 @@ pub struct StatsJobSpec {
     /// Where results go.
     #[schemars(length(min = 1, max = 8))]
     pub sinks: Vec<Sink>,
+    /// No window that begins earlier is computed. Default: the first event of the lake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Time>,
     /// What happens to windows that were missed. Default: `CatchUpLatest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_runs: Option<MissedRuns>,
@@ -184,13 +191,13 @@ pub struct Query {
     pub sql: String,
 }
 
-/// What happens to windows that were missed.
+/// What happens to windows that were missed: they are complete and have no result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = crate::schema::leave_text_to_the_field)]
 pub enum MissedRuns {
-    /// They are left out.
+    /// They are left out: only the newest window is computed, and only soon after a time of the schedule.
     Skip,
-    /// Only the newest one is computed.
+    /// Only the newest one is computed, however late.
     #[default]
     CatchUpLatest,
     /// All are computed, oldest first.

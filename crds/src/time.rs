@@ -8,9 +8,12 @@ use jiff::{civil, tz::TimeZone};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub mod day;
 mod schedule;
+mod windows;
 
 pub use schedule::{Schedule, ScheduleError};
+pub use windows::{Bucket, Calendar, DayType, Window};
 
 /// An IANA time zone, such as `Europe/London`.
 #[derive(Clone, Debug, PartialEq)]

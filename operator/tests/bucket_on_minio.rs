@@ -1,4 +1,5 @@
 //! The bucket's steps against a real S3 endpoint. Each test has buckets of its own on one server.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
     net::TcpListener,
@@ -74,6 +75,7 @@ impl Minio {
         minio
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a real server runs on the wall clock")]
     async fn wait(&self) {
         let url = format!("{}/minio/health/ready", self.url);
         let ready = async {
@@ -384,4 +386,45 @@ async fn a_purge_goes_over_many_pages() {
     }
     let progress = store.purge(&city, 10).await;
     assert!(progress.done && progress.deleted == 1100, "{progress:?}");
+}
+
+/// Answers every request with the same bytes, then with more, as long as anybody reads.
+#[expect(clippy::disallowed_methods, reason = "a server of its own")]
+async fn hostile(head: &'static str, more: bool) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(head.as_bytes()).await;
+                while more && stream.write_all(&[b'x'; 8192]).await.is_ok() {}
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_an_endpoint_answers_is_neither_repeated_nor_read_without_end() {
+    let error = "HTTP/1.1 403 Forbidden\r\nContent-Length: 57\r\nConnection: close\r\n\r\n\
+                 <Error><Code>hidden</Code><Message>token</Message></Error>";
+    let endless = "HTTP/1.1 500 Oh\r\nConnection: close\r\n\r\n";
+    for (head, more) in [(error, false), (endless, true)] {
+        let access = Access {
+            endpoint: Some(hostile(head, more).await),
+            region: "us-east-1".into(),
+            bucket: "city-lake".parse().unwrap(),
+            path_style: true,
+            ca: None,
+            login: root(),
+        };
+        let store = Store::connect(access, anywhere()).await.unwrap();
+        let report = store.ensure(&wanted("city-lake", "city", "here")).await;
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        let text = format!("{report:?}");
+        assert!(!text.contains("hidden") && !text.contains("token"), "{text}");
+    }
 }

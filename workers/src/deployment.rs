@@ -22,7 +22,7 @@ use parking_crds::{
 
 use crate::{
     command::{feed::SIMULATE, replay::Format},
-    domain::{stats::Calendar, verdict::EventLimits},
+    domain::{stats, verdict::EventLimits},
     ports::event_log::Partition,
 };
 
@@ -203,7 +203,7 @@ fn assemble(paths: &[PathBuf], placed: &[Placed]) -> Result<Deployment, Deployme
         match &one.document.manifest {
             Manifest::Rule(rule) => rules.push(rule.as_ref().clone()),
             Manifest::StatsJob(job) => {
-                if let Err(error) = Calendar::of_job(&job.spec) {
+                if let Err(error) = stats::calendar_of(&job.spec) {
                     problems.push(one.problem(error.field, error.reason));
                 }
                 jobs.push(job.as_ref().clone());

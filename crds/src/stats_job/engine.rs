@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::Bytes;
+use crate::{names::ObjectName, quantity::Bytes};
 
 /// What computes: exactly one member.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,10 +67,14 @@ pub struct Spark {
     /// Memory of each executor. Default: 2Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_memory: Option<Bytes>,
-    /// Container image of driver and executors. Default: the one that the operator was released with.
+    /// Container image of driver and executors: it reads the run's file and computes the same SQL.
+    /// Default: none, and a job on Spark is refused without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// ServiceAccount of the driver, which may make pods. Default: `spark`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ObjectName>,
     /// Spark settings. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

@@ -114,6 +114,23 @@ impl Schedule {
         None
     }
 
+    /// The last instant up to `until`, that instant included, at which the schedule fires in the given zone.
+    pub fn last_until(&self, until: &Zoned, zone: &TimeZone) -> Option<Zoned> {
+        let mut date = until.with_time_zone(zone.clone()).date();
+        for _ in 0..=8 * 366 {
+            if self.matches_date(date) {
+                let instants = self.times().filter_map(|time| {
+                    DateTime::from_parts(date, time).to_zoned(zone.clone()).ok().filter(|at| at <= until)
+                });
+                if let Some(last) = instants.max() {
+                    return Some(last);
+                }
+            }
+            date = date.yesterday().ok()?;
+        }
+        None
+    }
+
     fn matches_date(&self, date: Date) -> bool {
         let day = self.days.has(date.day());
         let weekday = self.weekdays.has(date.weekday().to_sunday_zero_offset());
@@ -224,6 +241,25 @@ mod tests {
             next("30 1 * * *", "2016-03-26T12:00[Europe/London]"),
             "2016-03-27T02:30:00+01:00[Europe/London]"
         );
+    }
+
+    #[test]
+    fn the_last_time_is_the_one_whose_successor_lies_ahead() {
+        let zone = TimeZone::get("Europe/London").unwrap();
+        for schedule in ["15 * * * *", "30 1 * * *", "*/20 0-3 * 3,10 0", "0 12 29 2 *"] {
+            let schedule: Schedule = schedule.parse().unwrap();
+            for start in ["2016-03-26T22:10Z[Europe/London]", "2016-10-29T22:10Z[Europe/London]"] {
+                let start: Zoned = start.parse().unwrap();
+                for quarter in 0..40 {
+                    let now = start.checked_add(jiff::Span::new().minutes(quarter * 15)).unwrap();
+                    let last = schedule.last_until(&now, &zone).unwrap();
+                    assert!(last <= now);
+                    assert!(schedule.next_after(&last, &zone).unwrap() > now, "{schedule} at {now}");
+                    let before = last.checked_sub(jiff::Span::new().seconds(1)).unwrap();
+                    assert_eq!(schedule.next_after(&before, &zone).unwrap(), last, "it fires there");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     manifest::{Manifest, parse},
     names::{Namespace, PipelineName},
+    pipeline::{Inventory, ObjectRef},
     worker_config::{Lake, Log, Store},
 };
 
@@ -128,6 +129,26 @@ fn every_worker_configuration_reads_back() {
 }
 
 #[test]
+fn an_inventory_in_the_bucket_is_named_by_its_key() {
+    let mut pipeline = pipeline("  events: {partitions: 1}\n");
+    let key = "inventory/city.yaml".to_owned();
+    pipeline.spec.inventory =
+        Inventory { config_map_ref: None, object_ref: Some(ObjectRef { key: key.clone() }) };
+    let config = Topology::of(&pipeline, &[], &[]).unwrap().workers.remove(0).config;
+    assert_eq!(config.inventory_object, Some(key));
+    assert_eq!(WorkerConfig::parse(&config.to_yaml().unwrap()).unwrap(), config);
+}
+
+#[test]
+fn every_stream_has_a_role_that_writes_it_and_one_that_reads_it() {
+    for stream in Stream::ALL {
+        let required = || Role::ALL.into_iter().filter(|role| role.is_required());
+        assert!(required().any(|role| role.writes().contains(&stream)), "{stream}");
+        assert!(required().any(|role| role.reads().contains(&stream)), "{stream}");
+    }
+}
+
+#[test]
 fn a_worker_configuration_with_an_unknown_field_or_version_is_refused() {
     let config = topology("  events: {partitions: 3}\n").workers.remove(0).config;
     let text = config.to_yaml().unwrap();
@@ -154,7 +175,8 @@ fn id() -> impl Strategy<Value = PipelineId> {
 fn shared_names(id: &PipelineId) -> Vec<String> {
     let topics = Stream::ALL.iter().map(|stream| format!("topic {}", id.topic(*stream)));
     let groups = Role::ALL.iter().map(|role| format!("group {}", id.group(*role)));
-    let users = Role::ALL.iter().map(|role| format!("user {}", id.user(*role)));
+    let users = Role::ALL.iter().map(|role| id.user(*role)).chain([id.scaler_user()]);
+    let users = users.map(|user| format!("user {user}"));
     let prefixes = [format!("store {}", id.store_prefix()), format!("lake {}", id.lake_prefix())];
     let local = local_names(id).into_iter().map(|name| format!("workload {}/{name}", id.namespace));
     let scaler = [format!("user {}", id.scaler_user())];
@@ -177,6 +199,7 @@ proptest! {
         for role in Role::ALL {
             prop_assert!(id.user(role).as_str().parse::<UserName>().is_ok());
         }
+        prop_assert!(id.scaler_user().as_str().parse::<UserName>().is_ok());
         for name in local {
             prop_assert!(name.as_str().parse::<WorkloadName>().is_ok());
         }

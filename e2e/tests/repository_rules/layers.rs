@@ -24,6 +24,8 @@ struct Layer {
     folders: &'static [&'static str],
     allowed_crates: &'static [&'static str],
     upper_modules: &'static [&'static str],
+    /// Names within a crate or module that are refused though the crate itself is not.
+    refused_items: &'static [(&'static str, &'static str)],
 }
 
 const LAYERS: &[Layer] = &[
@@ -32,6 +34,7 @@ const LAYERS: &[Layer] = &[
         folders: &["workers/src/domain"],
         allowed_crates: &[],
         upper_modules: &["adapters", "command", "http", "runtime", "up", "view"],
+        refused_items: &[],
     },
     Layer {
         name: "contract suites",
@@ -39,18 +42,39 @@ const LAYERS: &[Layer] = &[
         // They wait for answers, and a suite is named like the port that it tests.
         allowed_crates: &["async_trait", "object_store", "tokio"],
         upper_modules: &["adapters", "command", "http", "runtime", "up", "view"],
+        refused_items: &[],
     },
     Layer {
         name: "ports",
         folders: &["workers/src/ports"],
         allowed_crates: &["async_trait"],
         upper_modules: &["adapters", "command", "http", "runtime", "up", "view"],
+        refused_items: &[],
     },
     Layer {
         name: "topology",
         folders: &["crds/src/topology", "crds/src/worker_config"],
         allowed_crates: &[],
         upper_modules: &[],
+        refused_items: &[],
+    },
+    Layer {
+        name: "decisions of the operator",
+        folders: &[
+            "operator/src/architecture",
+            "operator/src/plan",
+            "operator/src/status",
+            "operator/src/validate",
+        ],
+        allowed_crates: &[],
+        upper_modules: &["apply", "controller", "observe"],
+        refused_items: &[
+            ("kube", "Api"),
+            ("kube", "Client"),
+            ("kube", "client"),
+            ("kube", "runtime"),
+            ("api", "Api"),
+        ],
     },
 ];
 
@@ -130,6 +154,7 @@ fn violations(file: &SourceFile) -> Vec<String> {
             || CLOCKS.contains(&name.text)
             || (IO_MODULES.contains(&name.text) && name.is_inside("std"))
             || (layer.upper_modules.contains(&name.text) && name.is_inside("crate"))
+            || layer.refused_items.iter().any(|(root, item)| *item == name.text && name.is_inside(root))
     };
     names(&code)
         .filter(refused)
@@ -196,6 +221,34 @@ mod tests {
         assert_eq!(found_in("workers/src/ports/event_log.rs", "use async_trait::async_trait;"), 0);
         assert_eq!(found_in("workers/src/ports/event_log.rs", "use rdkafka::Message;"), 1);
         assert_eq!(found_in("workers/src/adapters/embedded/log.rs", "use fjall::Keyspace;"), 0);
+    }
+
+    #[test]
+    fn the_operator_decides_without_a_client_or_a_clock() {
+        let refused = [
+            "use kube::Client;",
+            "use kube::{Api, ResourceExt};",
+            "use kube::api::{Api, ObjectMeta};",
+            "use kube::client::Client;",
+            "use kube::runtime::watcher;",
+            "fn f(client: &kube::Client) {}",
+            "use tokio::time::sleep;",
+            "use std::time::Instant;",
+            "use crate::apply::Applied;",
+        ];
+        let folders = ["plan/pod.rs", "validate/offline.rs", "status.rs", "architecture/mod.rs"];
+        for (code, folder) in refused.into_iter().flat_map(|code| folders.map(|folder| (code, folder))) {
+            assert_eq!(found_in(&format!("operator/src/{folder}"), code), 1, "{code}");
+        }
+        let fine = [
+            "use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};",
+            "use crate::{foreign::keda::PAUSED_REPLICAS, plan::Plan};",
+            "let jiff = jiff::Timestamp::UNIX_EPOCH;",
+        ];
+        for code in fine {
+            assert_eq!(found_in("operator/src/plan/pod.rs", code), 0, "{code}");
+        }
+        assert_eq!(found_in("operator/src/apply.rs", "use kube::Client;"), 0);
     }
 
     #[test]

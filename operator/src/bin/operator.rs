@@ -3,14 +3,16 @@
 use std::{
     io::{ErrorKind, Write, stdout},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::Parser;
 use kube::{Client, CustomResourceExt};
 use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob};
 use parking_operator::{
-    cli::{CheckUninstallArguments, Cli, Command},
-    uninstall,
+    cli::{CheckUninstallArguments, Cli, Command, PlanArguments, PlanFormat},
+    offline::{gather, print as show, read},
+    plan, uninstall, validate,
 };
 
 /// Any failure: its text is one plain sentence.
@@ -28,8 +30,9 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Run(_) => Err("this build does not reconcile yet: use crd, plan or check-uninstall".into()),
         Command::Crd => print(&definitions()?).map(|()| ExitCode::SUCCESS),
-        Command::Run(_) | Command::Plan(_) => Err("soon".into()),
+        Command::Plan(arguments) => print(&planned(arguments)?).map(|()| ExitCode::SUCCESS),
         Command::CheckUninstall(arguments) => runtime()?.block_on(check_uninstall(&arguments)),
     }
 }
@@ -41,6 +44,22 @@ fn definitions() -> Result<String, Failure> {
         text.push_str(&serde_saphyr::to_string(&definition)?);
     }
     Ok(text)
+}
+
+/// What would be made of the manifests, as text.
+fn planned(arguments: PlanArguments) -> Result<String, Failure> {
+    let settings = Arc::new(arguments.shape.settings());
+    let mut plans = Vec::new();
+    for one in gather(&read(&arguments.files)?)? {
+        let pipeline = validate::offline(&one.pipeline, &one.rules, Arc::clone(&settings))
+            .map_err(|problems| one.refuse(&problems))?;
+        plans.push((pipeline.id.clone(), plan::plan(&pipeline)));
+    }
+    Ok(match arguments.output {
+        PlanFormat::Yaml => show::yaml(&plans)?,
+        PlanFormat::Json => show::json(&plans),
+        PlanFormat::Tree => show::tree(&plans),
+    })
 }
 
 async fn check_uninstall(arguments: &CheckUninstallArguments) -> Result<ExitCode, Failure> {

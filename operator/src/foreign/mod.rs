@@ -3,3 +3,4 @@
 pub mod keda;
 pub mod monitoring;
 pub mod strimzi;
+pub mod spark;

@@ -2,5 +2,9 @@
 //!
 //! Must not: talk to a cluster. Only `read` opens files.
 
+mod gather;
 pub mod print;
-pub mod read;
+mod read;
+
+pub use gather::{Gathered, gather};
+pub use read::{Placed, ReadError, read};

@@ -17,14 +17,14 @@ pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// A server outside the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Destination {
-    pub(super) place: Place,
-    pub(super) port: u16,
+pub(crate) struct Destination {
+    pub(crate) place: Place,
+    pub(crate) port: u16,
 }
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Among the pods of a namespace.
     Namespace(String),
     /// At one address.
@@ -39,7 +39,7 @@ impl Destination {
     }
 
     /// The server of a URL, unless it is none.
-    pub(super) fn of_url(url: &str, cluster_domain: &str) -> Vec<Self> {
+    pub(crate) fn of_url(url: &str, cluster_domain: &str) -> Vec<Self> {
         let Ok(uri) = url.parse::<Uri>() else {
             return Vec::new();
         };
@@ -49,7 +49,7 @@ impl Destination {
     }
 
     /// The servers of a comma-separated list of `host:port`.
-    pub(super) fn of_list(list: &str, cluster_domain: &str) -> Vec<Self> {
+    pub(crate) fn of_list(list: &str, cluster_domain: &str) -> Vec<Self> {
         let servers = list.split(',').filter_map(|server| server.trim().rsplit_once(':'));
         servers
             .filter_map(|(host, port)| Some((host.trim_matches(['[', ']']), port.parse().ok()?)))

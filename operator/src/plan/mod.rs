@@ -35,6 +35,19 @@ mod workload;
 
 pub use secret_mount::{Keys, secrets_of};
 
+/// What the static check must know of the network beside the policies themselves.
+pub(crate) mod network {
+    pub(crate) use super::{
+        destination::{Destination, Place},
+        network_policy::{
+            OPERATOR_NAME, PROGRAM, REDIS, REDIS_PORT, SCRAPERS, SENTINEL, SENTINEL_PORT, STATS,
+            bucket_servers,
+        },
+        secret_mount::needs_bucket,
+        service::PORT as WORKER_PORT,
+    };
+}
+
 /// What must exist for a pipeline, in the order of the owned-kinds table.
 pub fn plan(pipeline: &ValidPipeline) -> Plan {
     let mut plan = Plan::default();
@@ -56,6 +69,12 @@ pub fn plan(pipeline: &ValidPipeline) -> Plan {
     plan.sort();
     plan
 }
+
+mod job;
+mod spark_application;
+
+pub use job::{stats_objects, stats_run};
+pub use spark_application::PROGRAM as SPARK_PROGRAM;
 
 /// One object as it shall be, without anything that the server adds.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ use parking_crds::{
     pipeline::{Route, Target, Url},
     role::Role,
     topology::WorkerPlan,
-    worker_config::{Lake, Log, Store},
+    worker_config::{Lake, Log, Store, WorkerConfig},
 };
 use serde_json::Value;
 
@@ -123,7 +123,6 @@ fn of_redis(pipeline: &ValidPipeline) -> NetworkPolicy {
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
-        ..NetworkPolicy::default()
     }
 }
 
@@ -145,7 +144,6 @@ fn of_sentinel(pipeline: &ValidPipeline) -> NetworkPolicy {
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
-        ..NetworkPolicy::default()
     }
 }
 
@@ -231,9 +229,9 @@ fn egress(pipeline: &ValidPipeline, worker: &WorkerPlan) -> Vec<NetworkPolicyEgr
             ValidRedis::External => servers.extend(external_redis(sentinels, domain)),
         }
     }
-    if let (true, Lake::S3 { endpoint, credentials, .. }) = (needs_bucket(config), &config.lake) {
-        servers.extend(bucket(endpoint.as_deref(), domain));
-        if credentials.is_none() {
+    if needs_bucket(config) {
+        servers.extend(bucket_servers(config, domain));
+        if matches!(config.lake, Lake::S3 { credentials: None, .. }) {
             rules.push(cloud_identity());
             servers.insert(Destination::anywhere(443));
         }
@@ -279,10 +277,12 @@ fn external_redis(sentinels: &[String], domain: &str) -> Vec<Destination> {
     servers.chain(known.iter().cloned()).collect()
 }
 
-fn bucket(endpoint: Option<&str>, domain: &str) -> Vec<Destination> {
-    match endpoint {
-        Some(url) => Destination::of_url(url, domain),
-        None => vec![Destination::anywhere(443)],
+/// Where a worker's bucket is.
+pub(crate) fn bucket_servers(config: &WorkerConfig, domain: &str) -> Vec<Destination> {
+    match &config.lake {
+        Lake::Embedded { .. } => Vec::new(),
+        Lake::S3 { endpoint: Some(url), .. } => Destination::of_url(url, domain),
+        Lake::S3 { endpoint: None, .. } => vec![Destination::anywhere(443)],
     }
 }
 

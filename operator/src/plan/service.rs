@@ -1,6 +1,6 @@
 //! The address of a role's workers.
 //!
-//! EndpointSlices list workers that are not ready in both shapes, which is how the operator finds them.
+//! An `EndpointSlice` lists workers that are not ready in both shapes, which is how the operator finds them.
 
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},

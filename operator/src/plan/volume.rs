@@ -130,9 +130,9 @@ fn secret_volume(name: &ObjectName) -> String {
     if text.len() <= 56 && !text.contains('.') {
         return format!("secret-{text}");
     }
-    let digest = Sha256::digest(text);
-    let short: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-    format!("secret-{short}")
+    let mut hash = format!("{:x}", Sha256::digest(text));
+    hash.truncate(20);
+    format!("secret-{hash}")
 }
 
 /// The root file system cannot be written; the archive builds its files here.

@@ -31,7 +31,9 @@ pub(super) fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
 pub(super) fn hash(pipeline: &ValidPipeline, worker: &WorkerPlan) -> String {
     let secrets = pipeline.secret_hashes.get(&worker.config.role).map_or("", String::as_str);
     let digest = Sha256::new().chain_update(text(worker)).chain_update([0]).chain_update(secrets).finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = format!("{digest:x}");
+    hash.truncate(32);
+    hash
 }
 
 /// A configuration that cannot be written leaves a file that workers refuse with the same sentence.

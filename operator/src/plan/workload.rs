@@ -6,7 +6,7 @@
 //! ready waits for it for ever, also after the template was mended, until somebody deletes the pod. In parallel
 //! the update goes on: the pod with the highest number that is not of the newest revision is replaced whether
 //! it is ready or not, and the next one only once it is. So a bad revision stops at one pod, and the next
-//! revision begins with just that one. `maxUnavailable` of StatefulSets is not served everywhere and not set.
+//! revision begins with just that one. `maxUnavailable` of a StatefulSet is not served everywhere and not set.
 //! A Deployment starts one worker more before it stops one: its bad revision takes nothing away.
 //!
 //! Invariant: `replicas` is written exactly if no autoscaler holds the number.

@@ -12,6 +12,7 @@ use parking_crds::condition::{ConditionType, Reason, find};
 
 pub mod alert_rule;
 pub mod pipeline;
+pub mod workers;
 
 /// Longest message of a condition, in characters; the API server refuses more than 32768.
 const LONGEST_MESSAGE: usize = 2_000;

@@ -12,8 +12,7 @@ impl BundledRule {
         let mut bare = AlertRule::new(&rule.name_any(), rule.spec.clone());
         bare.metadata.namespace = Some(id.namespace.to_string());
         let text = serde_saphyr::to_string(&bare).unwrap_or_default();
-        let digest = Sha256::digest(&text);
-        let hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!("{:x}", Sha256::digest(&text));
         Self { text, hash }
     }
 }

@@ -9,9 +9,11 @@ mod pipeline;
 pub mod redis;
 pub mod rule;
 pub mod topic;
+mod stats_job;
 
 pub use offline::offline;
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
     ValidKafka, ValidPipeline, ValidRedis,
 };
+pub use stats_job::{JobSurroundings, RunEnvironment, ValidJob, referenced_secrets, stats_job};

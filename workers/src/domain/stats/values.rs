@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use parking_crds::{event::Millis, stats_job::Statistic};
-
-use super::windows::{Bucket, DayType};
+use parking_crds::{
+    event::Millis,
+    stats_job::Statistic,
+    time::{Bucket, DayType},
+};
 
 const MINUTE: f64 = 60_000.0;
 const HOUR: f64 = 3_600_000.0;

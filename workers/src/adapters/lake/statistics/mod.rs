@@ -14,7 +14,8 @@ use std::error::Error;
 
 use parking_crds::{
     event::Millis,
-    stats_job::{Statistic, StatsJobSpec},
+    stats_job::{Statistic, StatsJobSpec, UnsupportedJob},
+    time::{Bucket, Window},
 };
 
 pub use self::result::{read, result_folder};
@@ -24,7 +25,7 @@ use self::{
 };
 use super::DeltaLake;
 use crate::{
-    domain::stats::{Bucket, Calendar, UnsupportedJob, Window, rows},
+    domain::stats::{calendar_of, rows},
     ports::{PortError, lake::Table},
 };
 
@@ -94,7 +95,7 @@ pub enum StatsError {
 /// Computes the complete windows of a job and replaces its result.
 pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Report, StatsError> {
     let refuse = |source| StatsError::Unsupported { job: job.to_owned(), source };
-    let calendar = Calendar::of_job(spec).map_err(refuse)?;
+    let calendar = calendar_of(spec).map_err(refuse)?;
     let session = Session::open(lake).await?;
     let zones = session.zones().await?;
     let Some((first, last)) = session.range_of_events().await? else {

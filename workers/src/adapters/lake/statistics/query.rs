@@ -14,13 +14,14 @@ use datafusion::datasource::MemTable;
 use parking_crds::{
     event::Millis,
     stats_job::{Statistic, StatsJobSpec},
+    time::{Bucket, Window},
 };
 
 use super::{
     StatsError,
     session::{Session, doubles, longs, texts},
 };
-use crate::domain::stats::{Bucket, BucketSums, Dwell, Facts, Window, ZoneFacts};
+use crate::domain::stats::{BucketSums, Dwell, Facts, ZoneFacts};
 
 /// What every space or counted zone is known to hold, from when until when: a reading holds until the
 /// next one of its subject, at most for `hold`. `value` is NULL where a reading says "unknown".

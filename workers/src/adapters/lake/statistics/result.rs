@@ -23,7 +23,7 @@ use deltalake::{
     operations::create::CreateBuilder,
     protocol::{DeltaOperation, SaveMode},
 };
-use parking_crds::stats_job::StatsJobSpec;
+use parking_crds::{stats_job::StatsJobSpec, time::Window};
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use sha2::{Digest, Sha256};
 
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     adapters::lake::{DeltaLake, delta::put_file},
-    domain::stats::{StatRow, Window},
+    domain::stats::StatRow,
 };
 
 const RUN: &str = "parking/run";

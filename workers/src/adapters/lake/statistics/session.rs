@@ -10,12 +10,12 @@ use arrow::{
 use datafusion::{
     datasource::MemTable, error::DataFusionError, execution::context::SessionContext, prelude::SessionConfig,
 };
-use parking_crds::event::Millis;
+use parking_crds::{event::Millis, time::Window};
 
 use super::StatsError;
 use crate::{
     adapters::lake::{DeltaLake, columns::table_schema},
-    domain::stats::{Window, ZoneFacts},
+    domain::stats::ZoneFacts,
     ports::lake::{Lake, Table, TableSnapshot},
 };
 

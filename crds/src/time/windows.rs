@@ -7,18 +7,14 @@ use jiff::{
     civil::{Date, Weekday},
     tz::TimeZone,
 };
-use parking_crds::{
-    duration::Duration,
-    event::Millis,
-    stats_job::{EngineKind, GroupBy, Statistic, StatsJobSpec},
-};
+use serde::{Deserialize, Serialize};
 
-use crate::domain::calendar::{end_of_day, start_of_day, timestamp};
-
-const DAY: Millis = 86_400_000;
+use super::day::{DAY, end_of_day, start_of_day, timestamp};
+use crate::{duration::Duration, event::Millis, stats_job::StatsJobSpec, time::ZoneName};
 
 /// A stretch of time for which statistics are computed at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Window {
     /// First instant.
     pub start: Millis,
@@ -65,52 +61,33 @@ pub struct Calendar {
     pub holidays: Vec<Date>,
 }
 
-/// A job that wants what is not built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct UnsupportedJob {
-    /// Path of the field.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 impl Calendar {
-    /// How a job cuts time, where all that it wants can be computed.
-    pub fn of_job(spec: &StatsJobSpec) -> Result<Self, UnsupportedJob> {
-        let refuse = |field, reason: String| UnsupportedJob { field, reason };
-        for statistic in &spec.statistics {
-            if matches!(statistic, Statistic::Revenue | Statistic::Overstay) {
-                return Err(refuse("spec.statistics", format!("{statistic:?} is not computed yet")));
-            }
-        }
-        if spec.group_by() != [GroupBy::Zone] {
-            return Err(refuse("spec.groupBy", "only [zone] is computed yet".to_owned()));
-        }
-        if let Some(engine) = &spec.engine
-            && !matches!(engine.kind(), Some(EngineKind::DataFusion(_)))
-        {
-            return Err(refuse("spec.engine", "only datafusion runs in this process".to_owned()));
-        }
-        let name = spec.time_zone();
-        let unknown = |_| format!("`{name}` is no IANA time zone, for example Europe/London");
-        let zone = TimeZone::get(name).map_err(|error| refuse("spec.timeZone", unknown(error)))?;
-        Ok(Self { zone, window: spec.window(), granularity: spec.granularity(), holidays: Vec::new() })
+    /// How a job cuts time.
+    pub fn of(spec: &StatsJobSpec) -> Self {
+        let zone = spec.time_zone.as_ref().map_or(TimeZone::UTC, |name: &ZoneName| name.zone().clone());
+        Self { zone, window: spec.window(), granularity: spec.granularity(), holidays: Vec::new() }
+    }
+
+    /// The window that holds an instant.
+    pub fn window_at(&self, time: Millis) -> Window {
+        let start = self.window_start(time);
+        Window { start, end: self.window_end(start) }
+    }
+
+    /// Windows from the one that holds `first`, oldest first, as far as the calendar reaches.
+    pub fn windows_from(&self, first: Millis) -> impl Iterator<Item = Window> + '_ {
+        let mut start = self.window_start(first);
+        std::iter::from_fn(move || {
+            let end = self.window_end(start);
+            let window = (end > start).then_some(Window { start, end })?;
+            start = end;
+            Some(window)
+        })
     }
 
     /// Windows from the one that holds `first` to the one that holds `last`, oldest first.
     pub fn windows(&self, first: Millis, last: Millis) -> Vec<Window> {
-        let mut windows = Vec::new();
-        let mut start = self.window_start(first);
-        while start <= last {
-            let end = self.window_end(start);
-            if end <= start {
-                break;
-            }
-            windows.push(Window { start, end });
-            start = end;
-        }
-        windows
+        self.windows_from(first).take_while(|window| window.start <= last).collect()
     }
 
     /// The buckets of a window, in order.

@@ -1,0 +1,226 @@
+//! What the loops share: the client, the stores of our kinds, and what is remembered between two looks.
+//!
+//! Invariant: whatever is remembered here can be lost; a look after a restart comes to the same end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    Client, ResourceExt,
+    runtime::{events::Recorder, reflector::Store},
+};
+use parking_crds::{
+    alert_rule::AlertRule,
+    inventory::Inventory,
+    names::RuleName,
+    pipeline::ParkingPipeline,
+    stats_job::StatsJob,
+    topology::PipelineId,
+};
+use tokio::sync::{mpsc::UnboundedSender, watch};
+
+use crate::{
+    apis::Apis,
+    backoff::Backoff,
+    error::Class,
+    metrics::Metrics,
+    monotonic::Instant,
+    object::{ObjectId, ObjectKind},
+    outgoing::Outgoing,
+    poll::{secrets::SecretPolls, workers::WorkerPolls},
+    rollout::Rollouts,
+    server::Health,
+    settings::{PlanSettings, Settings},
+    status::alert_rule::Verdict,
+    validate::KeptSecret,
+};
+
+use super::{Guarded, bucket::KnownBucket};
+
+/// Everything that exists of our kinds, as watched.
+#[derive(Clone)]
+pub struct Stores {
+    /// Pipelines.
+    pub pipelines: Store<Guarded<ParkingPipeline>>,
+    /// Rules.
+    pub rules: Store<Guarded<AlertRule>>,
+    /// Statistics jobs.
+    pub jobs: Store<Guarded<StatsJob>>,
+}
+
+/// Where looks are asked for.
+#[derive(Clone)]
+pub struct Triggers {
+    /// At pipelines.
+    pub pipelines: UnboundedSender<ObjectId>,
+    /// At rules.
+    pub rules: UnboundedSender<ObjectId>,
+    /// At statistics jobs.
+    pub jobs: UnboundedSender<ObjectId>,
+}
+
+impl Triggers {
+    /// Asks for a look at an object.
+    pub fn look(&self, object: ObjectId) {
+        let channel = match object.kind {
+            ObjectKind::Pipeline => &self.pipelines,
+            ObjectKind::AlertRule => &self.rules,
+            ObjectKind::StatsJob => &self.jobs,
+        };
+        // A closed channel means that the loop has ended: nobody is left to look.
+        let _ = channel.send(object);
+    }
+}
+
+/// What is remembered of a pipeline between two looks.
+#[derive(Default)]
+pub struct Memory {
+    /// The password of its Redis.
+    pub password: Option<KeptSecret>,
+    /// What lasts in its Redis.
+    pub redis: crate::redis::Waits,
+    /// Its bucket.
+    pub bucket: Option<KnownBucket>,
+    /// Its inventory, by the version of the ConfigMap.
+    pub inventory: Option<(String, Arc<Result<Inventory, String>>)>,
+    /// When counts were written to its status last.
+    pub counted: Option<Instant>,
+}
+
+/// What became of the rules of a pipeline.
+pub type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
+
+/// What the loops share.
+pub struct Context {
+    /// The client behind the gate.
+    pub client: Client,
+    /// What the operator was told.
+    pub settings: Settings,
+    /// The same, as far as it shapes plans.
+    pub plan: Arc<PlanSettings>,
+    /// Identity of the cluster: the uid of its first namespace.
+    pub cluster: String,
+    /// Which optional APIs the cluster serves.
+    pub apis: watch::Receiver<Arc<Apis>>,
+    /// Everything that exists of our kinds.
+    pub stores: Stores,
+    /// Where looks are asked for.
+    pub triggers: Triggers,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// What is told about the process.
+    pub health: Health,
+    /// Who writes Events.
+    pub recorder: Recorder,
+    /// Which addresses of users may be contacted.
+    pub outgoing: Outgoing,
+    /// Which pipelines may roll.
+    pub rollouts: Rollouts,
+    /// Who asks for Secrets again and again.
+    pub secrets: SecretPolls,
+    /// Who asks workers again and again.
+    pub workers: WorkerPolls,
+    pub(super) remembered: Mutex<Remembered>,
+}
+
+/// What is remembered between looks.
+#[derive(Default)]
+pub struct Remembered {
+    backoff: Backoff,
+    pipelines: BTreeMap<PipelineId, Memory>,
+    verdicts: BTreeMap<PipelineId, Arc<Verdicts>>,
+}
+
+impl Context {
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether objects of the namespace are reconciled.
+    pub fn serves(&self, namespace: &str) -> bool {
+        let namespaces = &self.settings.namespaces;
+        namespaces.is_empty() || namespaces.iter().any(|served| served.as_str() == namespace)
+    }
+
+    /// The APIs that are served now.
+    pub fn apis(&self) -> Arc<Apis> {
+        Arc::clone(&self.apis.borrow())
+    }
+
+    /// Changes what is remembered of a pipeline.
+    pub(super) fn remember<T>(&self, id: &PipelineId, change: impl FnOnce(&mut Memory) -> T) -> T {
+        change(self.remembered().pipelines.entry(id.clone()).or_default())
+    }
+
+    /// What became of the rules of a pipeline when it was looked at last.
+    pub fn verdicts(&self, id: &PipelineId) -> Option<Arc<Verdicts>> {
+        self.remembered().verdicts.get(id).cloned()
+    }
+
+    /// Keeps what became of a pipeline's rules, and asks for a look at those for which that changed.
+    pub(super) fn keep_verdicts(&self, id: &PipelineId, verdicts: Verdicts) {
+        let before = self.remembered().verdicts.insert(id.clone(), Arc::new(verdicts.clone()));
+        let before = before.unwrap_or_default();
+        for (name, verdict) in &verdicts {
+            if before.get(name) != Some(verdict) {
+                self.triggers.look(ObjectId::new(ObjectKind::AlertRule, id.namespace.as_str(), name.as_str()));
+            }
+        }
+    }
+
+    /// The pipeline is gone.
+    pub(super) fn forget_pipeline(&self, id: &PipelineId) {
+        let object = ObjectId::new(ObjectKind::Pipeline, id.namespace.as_str(), id.name.as_str());
+        {
+            let mut remembered = self.remembered();
+            remembered.pipelines.remove(id);
+            remembered.verdicts.remove(id);
+            remembered.backoff.forget(&object);
+        }
+        self.rollouts.forget(id);
+        self.workers.forget(id);
+        self.secrets.forget(&object);
+        self.metrics.forget(&object);
+    }
+
+    /// A look went well.
+    pub(super) fn succeeded(&self, object: &ObjectId) {
+        self.remembered().backoff.forget(object);
+    }
+
+    /// A look failed: how long to wait.
+    pub(super) fn failed(&self, object: &ObjectId, class: Class, hint: Option<Duration>) -> Duration {
+        self.remembered().backoff.failed(object, class, rand::random(), hint)
+    }
+
+    /// A pause of about that length, so that objects of the same age are not looked at together.
+    pub(super) fn spread(&self, pause: Duration) -> Duration {
+        pause.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+    }
+
+    /// Every pipeline that exists.
+    pub(super) fn all_pipelines(&self) -> BTreeSet<PipelineId> {
+        let pipelines = self.stores.pipelines.state();
+        let decoded = pipelines.iter().filter_map(|pipeline| pipeline.0.as_ref().ok());
+        decoded
+            .filter(|pipeline| self.serves(&pipeline.namespace().unwrap_or_default()))
+            .filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none())
+            .filter_map(|pipeline| PipelineId::of(pipeline).ok())
+            .collect()
+    }
+
+    /// The rules that name a pipeline.
+    pub(super) fn rules_of(&self, id: &PipelineId) -> Vec<AlertRule> {
+        let rules = self.stores.rules.state();
+        let decoded = rules.iter().filter_map(|rule| rule.0.as_ref().ok());
+        decoded
+            .filter(|rule| rule.spec.pipeline_ref.name.as_str() == id.name.as_str())
+            .filter(|rule| rule.namespace().as_deref() == Some(id.namespace.as_str()))
+            .filter(|rule| rule.metadata.deletion_timestamp.is_none())
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,203 @@
+//! The loops that keep the three kinds as their specs say, and what they share.
+//!
+//! Invariants: one object's failure delays no other; what cannot be decoded is reported and left alone; whoever
+//! waits is looked at again without being told.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt,
+        controller::Action,
+        reflector::{ObjectRef, Store, store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    apply::ApplyError,
+    error::{Class, Classify},
+    gate::GateError,
+    monotonic,
+    object::{ObjectId, ObjectKind},
+    observe::ObserveError,
+};
+
+pub mod alert_rule;
+mod bucket;
+mod context;
+mod deletion;
+pub mod pipeline;
+mod redis;
+pub mod stats_job;
+pub mod watches;
+mod writes;
+
+pub use context::{Context, Stores, Triggers};
+pub use writes::WriteError;
+
+/// An object of ours as the API server sent it: decoded, or why it cannot be.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Pause between two tries of a watch that failed is the client's; a reconcile that panicked is tried again after.
+const AFTER_FAULT: Duration = Duration::from_secs(600);
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// An object could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Status, finalizer or event could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Classify for StepError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Observe(error) => error.class(),
+            Self::Apply(error) => error.class(),
+            Self::Write(error) => error.class(),
+        }
+    }
+}
+
+impl StepError {
+    fn hint(&self) -> Option<Duration> {
+        let source = match self {
+            Self::Observe(error) => error.request(),
+            Self::Apply(error) => error.request(),
+            Self::Write(error) => error.request(),
+        };
+        GateError::of(source).and_then(GateError::retry_after)
+    }
+}
+
+/// When an object is looked at again, unless something happens before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// After the usual pause.
+    Resync,
+    /// After a time.
+    After(Duration),
+    /// After the pause that fits what is wrong.
+    Problem(Class),
+}
+
+/// A watched kind: its store, and the controller that feeds it.
+pub fn kind<K>(api: Api<Guarded<K>>, concurrency: u16) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let (reader, writer) = store();
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .touched_objects();
+    let config = kube::runtime::controller::Config::default().concurrency(concurrency);
+    let controller = Controller::for_stream(objects, reader.clone()).with_config(config);
+    (reader, controller)
+}
+
+/// Runs the controller of a kind until `stop` ends.
+pub async fn run<K, F>(
+    controller: Controller<Guarded<K>>,
+    kind: ObjectKind,
+    context: Arc<Context>,
+    triggers: UnboundedReceiver<ObjectId>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    step: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+    F: Future<Output = Result<Next, StepError>> + Send + 'static,
+{
+    let triggers = UnboundedReceiverStream::new(triggers)
+        .map(|object| ObjectRef::new(&object.name).within(&object.namespace));
+    controller
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(stop)
+        .run(
+            move |object, context| {
+                let step = step.clone();
+                async move { Ok::<_, std::convert::Infallible>(reconcile(kind, object, context, step).await) }
+            },
+            |_, _, _| Action::requeue(AFTER_FAULT),
+            context,
+        )
+        .for_each(|ended| async move {
+            if let Err(error) = ended {
+                tracing::debug!(kind = kind.as_str(), %error, "a watch or an object is gone");
+            }
+        })
+        .await;
+}
+
+/// One look at one object, with what it means for the next.
+async fn reconcile<K, F>(
+    kind: ObjectKind,
+    object: Arc<Guarded<K>>,
+    context: Arc<Context>,
+    step: impl Fn(Arc<K>, Arc<Context>) -> F,
+) -> Action
+where
+    K: Resource<DynamicType = ()> + Clone,
+    F: Future<Output = Result<Next, StepError>>,
+{
+    let id = ObjectId::new(kind, &object.namespace().unwrap_or_default(), &object.name_any());
+    if !context.serves(&id.namespace) {
+        return Action::await_change();
+    }
+    let decoded = match &object.0 {
+        Ok(decoded) => Arc::new(decoded.clone()),
+        Err(error) => {
+            context.metrics.reconciled(kind, Duration::ZERO, Some(Class::Invalid));
+            tracing::warn!(object = %id, %error, "the object cannot be read; it is left alone until it is edited");
+            return Action::await_change();
+        }
+    };
+    let began = monotonic::now();
+    let ended = step(decoded, Arc::clone(&context)).await;
+    let failure = ended.as_ref().err().map(Classify::class);
+    context.metrics.reconciled(kind, monotonic::now() - began, failure);
+    context.health.reconciled(kind);
+    let pause = match &ended {
+        Ok(Next::Resync) => {
+            context.succeeded(&id);
+            context.spread(context.settings.resync)
+        }
+        Ok(Next::After(pause)) => {
+            context.succeeded(&id);
+            *pause
+        }
+        Ok(Next::Problem(class)) => context.failed(&id, *class, None),
+        Err(error) => {
+            tracing::warn!(object = %id, class = error.class().as_str(), %error, "the step failed");
+            context.failed(&id, error.class(), error.hint())
+        }
+    };
+    Action::requeue(pause)
+}

@@ -1,0 +1,207 @@
+//! One look at a managed Redis: ask its servers, decide, tell them.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use k8s_openapi::{
+    api::{core::v1::Pod, storage::v1::StorageClass},
+    jiff::Timestamp,
+};
+use kube::{Api, ResourceExt, api::DeleteParams};
+use parking_crds::{
+    pipeline::{ManagedRedis, ParkingPipeline},
+    topology::PipelineId,
+};
+use rand::{Rng, distr::Alphanumeric};
+use serde_json::json;
+
+use crate::{
+    live::Key,
+    observe::Observed,
+    owned_kinds::OwnedKind,
+    plan::{
+        Plan, Planned,
+        redis::{
+            COMPONENT, PASSWORD, PREVIOUS, member_host, min_replicas_to_write, quorum, sentinel_host,
+            sentinel_settings,
+        },
+        sentinel,
+    },
+    redis::{Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
+    validate::{KeptSecret, ValidPipeline},
+};
+
+use super::{Context, StepError, WriteError};
+
+/// Characters of a password: 32 of 62 make 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+/// What a look came to.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// What Redis says.
+    pub(super) report: RedisReport,
+    /// Whether volumes of the storage class may grow.
+    pub(super) volumes_grow: bool,
+    /// What could not be written.
+    pub(super) failed: Option<StepError>,
+}
+
+/// Asks a managed Redis how it stands, and does what is next.
+pub(super) async fn look(
+    pipeline: &ParkingPipeline,
+    id: &PipelineId,
+    observed: &Observed,
+    context: &Context,
+) -> Looked {
+    let Some(managed) = &pipeline.spec.redis.managed else { return Looked::default() };
+    let volumes_grow = volumes_grow(managed, observed, context).await;
+    let Some(passwords) = passwords(id, observed) else {
+        return Looked { volumes_grow, ..Looked::default() };
+    };
+    context.remember(id, |memory| memory.password = Some(passwords.current.clone()));
+    let members = members(id, observed, context);
+    let wanted = wanted(managed, id, observed, passwords);
+    let seen = observe(&members, &wanted.passwords).await;
+    let waits = context.remember(id, |memory| memory.redis.clone());
+    let decision = decide(&seen, &wanted, &waits, Timestamp::now());
+    context.remember(id, |memory| memory.redis = decision.waits.clone());
+    if let Err(error) = act(&decision.actions, &members, &wanted).await {
+        tracing::warn!(pipeline = %id, %error, "Redis could not be told everything; it is asked again");
+    }
+    let failed = delete_pods(id, &decision.report.delete_pods, context).await.err();
+    Looked { report: decision.report, volumes_grow, failed }
+}
+
+/// The password that is known, or a new one.
+pub(super) fn password(id: &PipelineId, context: &Context) -> KeptSecret {
+    context.remember(id, |memory| {
+        let make = || {
+            KeptSecret(rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect())
+        };
+        memory.password.get_or_insert_with(make).clone()
+    })
+}
+
+fn passwords(id: &PipelineId, observed: &Observed) -> Option<Passwords> {
+    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()))?;
+    let member = |key: &str| {
+        let value = secret.data.as_ref()?.get(key)?;
+        String::from_utf8(value.0.clone()).ok().filter(|text| !text.is_empty()).map(KeptSecret)
+    };
+    Some(Passwords { current: member(PASSWORD)?, previous: member(PREVIOUS) })
+}
+
+fn wanted(managed: &ManagedRedis, id: &PipelineId, observed: &Observed, passwords: Passwords) -> Wanted {
+    let settings = sentinel_settings();
+    Wanted {
+        servers: managed.replicas(),
+        sentinels: managed.sentinels(),
+        quorum: quorum(managed.sentinels()),
+        min_replicas: min_replicas_to_write(managed.replicas()).into(),
+        settings: settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        claims: claims(id, observed),
+        passwords,
+    }
+}
+
+/// Ordinals of servers that have a claim.
+fn claims(id: &PipelineId, observed: &Observed) -> BTreeSet<u16> {
+    let prefix = format!("data-{}-", id.redis());
+    let claims = observed.live.of_kind(OwnedKind::PersistentVolumeClaim);
+    claims.filter_map(|claim| claim.name_any().strip_prefix(&prefix)?.parse().ok()).collect()
+}
+
+fn members(id: &PipelineId, observed: &Observed, context: &Context) -> Members {
+    let domain = &context.plan.cluster_domain;
+    let of = |set: &str, component: &str, host: &dyn Fn(u16) -> String| {
+        let revision = observed
+            .live
+            .get(&Key::new(OwnedKind::StatefulSet, id.namespace.as_str(), set))
+            .and_then(|set| set.data.pointer("/status/updateRevision")?.as_str().map(str::to_owned));
+        let pods = observed.pods.iter().filter(|pod| {
+            pod.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == component)
+        });
+        let mut members: Vec<Member> =
+            pods.filter_map(|pod| member(pod, set, revision.as_deref(), host)).collect();
+        members.sort_by_key(|member| member.ordinal);
+        members
+    };
+    Members {
+        servers: of(id.redis().as_str(), COMPONENT, &|n| member_host(id, domain, n)),
+        sentinels: of(id.sentinel().as_str(), sentinel::COMPONENT, &|n| sentinel_host(id, domain, n)),
+    }
+}
+
+fn member(pod: &Pod, set: &str, revision: Option<&str>, host: &dyn Fn(u16) -> String) -> Option<Member> {
+    let name = pod.name_any();
+    let ordinal = name.strip_prefix(set)?.strip_prefix('-')?.parse().ok()?;
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    Some(Member {
+        ordinal,
+        host: host(ordinal),
+        ip: status.pod_ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
+        ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        revision_current: pod.labels().get("controller-revision-hash").map(String::as_str) == revision,
+        pod: name,
+    })
+}
+
+async fn delete_pods(id: &PipelineId, pods: &[String], context: &Context) -> Result<(), StepError> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), id.namespace.as_str());
+    for pod in pods {
+        match api.delete(pod, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => return Err(WriteError::new("a Redis pod", pod, source).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the storage class lets volumes grow. One that may not be read is taken to; the API server then decides.
+async fn volumes_grow(managed: &ManagedRedis, observed: &Observed, context: &Context) -> bool {
+    let claims = observed.live.of_kind(OwnedKind::PersistentVolumeClaim);
+    let smaller = claims.filter_map(|claim| {
+        let size = claim.data.pointer("/spec/resources/requests/storage")?.as_str()?;
+        let size: parking_crds::quantity::Bytes = size.parse().ok()?;
+        let class = claim.data.pointer("/spec/storageClassName").and_then(serde_json::Value::as_str);
+        (size.as_u64() < managed.storage().as_u64()).then(|| class.map(str::to_owned))
+    });
+    let Some(Some(class)) = smaller.into_iter().next() else { return true };
+    let api: Api<StorageClass> = Api::all(context.client.clone());
+    match api.get_opt(&class).await {
+        Ok(Some(class)) => class.allow_volume_expansion.unwrap_or(false),
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// Keeps servers that must not go yet.
+pub(super) fn keep_servers(plan: &mut Plan, valid: &ValidPipeline, fewest: u16) {
+    let set = Key::new(OwnedKind::StatefulSet, valid.id.namespace.as_str(), valid.id.redis().as_str());
+    for planned in plan.objects.iter_mut().filter(|planned| planned.key() == set) {
+        if let Some(replicas) = planned.manifest.pointer_mut("/spec/replicas")
+            && replicas.as_u64().is_some_and(|wanted| wanted < u64::from(fewest))
+        {
+            *replicas = fewest.into();
+        }
+    }
+}
+
+/// Adds the claims that shall grow.
+pub(super) fn grow(plan: &mut Plan, valid: &ValidPipeline, claims: &[String]) {
+    let crate::validate::ValidRedis::Managed { storage, .. } = &valid.redis else { return };
+    for name in claims {
+        plan.objects.push(Planned {
+            kind: OwnedKind::PersistentVolumeClaim,
+            namespace: valid.id.namespace.to_string(),
+            name: name.clone(),
+            manifest: json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": valid.id.namespace},
+                "spec": {"resources": {"requests": {"storage": storage.to_string()}}},
+            }),
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! Writes on our own three kinds: status, finalizer, Events.
+//!
+//! Invariants: a status that says the same is not written; a finalizer is patched with a test of what was seen.
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::{Event, EventType, Recorder},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Class, Classify},
+    labels,
+    status::Transition,
+};
+
+/// A write on one of our own objects failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} of {object} could not be written: {source}")]
+pub struct WriteError {
+    what: &'static str,
+    object: String,
+    source: kube::Error,
+}
+
+impl Classify for WriteError {
+    fn class(&self) -> Class {
+        self.source.class()
+    }
+}
+
+impl WriteError {
+    /// The request's own error.
+    pub const fn request(&self) -> &kube::Error {
+        &self.source
+    }
+}
+
+fn api<K>(client: &Client, object: &K) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
+}
+
+/// Writes the status of an object. An object that is gone needs none.
+pub(super) async fn status<K, S>(client: &Client, object: &K, status: &S) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize + Sync,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": {"name": object.name_any(), "namespace": object.namespace(), "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
+    let written = api(client, object).patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await;
+    ended("the status", object, written.map(|_| ()))
+}
+
+/// Adds our finalizer where it is missing.
+pub(super) async fn add_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    if object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
+        return Ok(());
+    }
+    let added: Vec<&str> = object.finalizers().iter().map(String::as_str).chain([labels::FINALIZER]).collect();
+    patch_finalizers(client, object, &added).await
+}
+
+/// Removes our finalizer: the object goes.
+pub(super) async fn remove_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::FINALIZER);
+    patch_finalizers(client, object, &others.collect::<Vec<_>>()).await
+}
+
+async fn patch_finalizers<K>(client: &Client, object: &K, finalizers: &[&str]) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut steps = vec![json!({"op": "test", "path": "/metadata/uid", "value": object.uid()})];
+    if !object.finalizers().is_empty() {
+        steps.push(json!({"op": "test", "path": "/metadata/finalizers", "value": object.finalizers()}));
+    }
+    steps.push(json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}));
+    let steps: Result<json_patch::Patch, _> = serde_json::from_value(Value::from(steps));
+    let Ok(steps) = steps else { return Ok(()) };
+    let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+    let written =
+        api(client, object).patch(&object.name_any(), &params, &Patch::Json::<()>(steps)).await;
+    ended("the finalizer", object, written.map(|_| ()))
+}
+
+fn ended<K: Resource<DynamicType = ()>>(
+    what: &'static str,
+    object: &K,
+    written: Result<(), kube::Error>,
+) -> Result<(), WriteError> {
+    match written {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(WriteError {
+            what,
+            object: format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any()),
+            source,
+        }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Tells of transitions. An Event that cannot be written is logged and lost: the condition says the same.
+pub(super) async fn tell<K>(recorder: &Recorder, object: &K, transitions: &[Transition])
+where
+    K: Resource<DynamicType = ()>,
+{
+    for transition in transitions {
+        let event = Event {
+            type_: if transition.warning { EventType::Warning } else { EventType::Normal },
+            reason: transition.reason.clone(),
+            note: Some(transition.message.chars().take(1_000).collect()),
+            action: transition.condition.clone(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(object = object.name_any(), %error, "an Event could not be written");
+        }
+    }
+}

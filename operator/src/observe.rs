@@ -1,0 +1,238 @@
+//! The only reads of a pipeline's surroundings: its own objects, what its spec refers to, what it depends on.
+//!
+//! Must not: decide anything. Secrets are read by name; nothing here asks for the right to list them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use parking_crds::{
+    names::ObjectName,
+    pipeline::{Inventory, Kafka},
+    role::Role,
+    topology::{PipelineId, Topology},
+};
+
+use crate::{
+    apis::Apis,
+    cluster,
+    error::{Class, Classify},
+    foreign::strimzi,
+    labels,
+    live::{Live, typed},
+    owned_kinds::{OwnedKind, Seen},
+    plan::secrets_of,
+};
+
+/// Reads of one pipeline that are under way at once.
+const CONCURRENCY: usize = 8;
+
+/// What was seen of a pipeline's surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Objects that the operator made for the pipeline.
+    pub live: Live,
+    /// The `Kafka` resource, where the pipeline names one that exists.
+    pub kafka: Option<strimzi::Kafka>,
+    /// Secrets by namespace and name; those that do not exist are absent.
+    pub secrets: BTreeMap<(String, String), Secret>,
+    /// Which Secrets were looked for: a change of any of them matters.
+    pub secret_names: BTreeSet<(String, String)>,
+    /// The ConfigMap with the inventory, where the pipeline names one that exists.
+    pub inventory: Option<ConfigMap>,
+    /// Pods of the pipeline.
+    pub pods: Vec<Pod>,
+}
+
+/// A read failed.
+#[derive(Debug, thiserror::Error)]
+#[error("reading {what} failed: {source}")]
+pub struct ObserveError {
+    what: String,
+    source: kube::Error,
+}
+
+impl Classify for ObserveError {
+    fn class(&self) -> Class {
+        self.source.class()
+    }
+}
+
+/// Reads everything that matters for a pipeline.
+pub async fn observe(
+    client: &Client,
+    apis: &Apis,
+    topology: &Topology,
+    kafka: &Kafka,
+    inventory: &Inventory,
+) -> Result<Observed, ObserveError> {
+    let id = &topology.pipeline;
+    let kafka_namespace = kafka_namespace(id, kafka);
+    let mut observed = Observed {
+        live: live(client, apis, id, kafka_namespace).await?,
+        kafka: match &kafka.strimzi {
+            Some(cluster) if apis.strimzi.is_some() => {
+                kafka_cluster(client, apis, kafka_namespace, cluster.cluster.as_str()).await?
+            }
+            _ => None,
+        },
+        inventory: inventory_map(client, id, inventory).await?,
+        pods: pods(client, id).await?,
+        ..Observed::default()
+    };
+    observed.secret_names = secret_names(topology, kafka, kafka_namespace, &observed.live);
+    observed.secrets = secrets(client, &observed.secret_names).await?;
+    let copies: Vec<Secret> =
+        observed.secrets.values().filter(|secret| carries_owner(secret, id)).cloned().collect();
+    for copy in copies {
+        if let Ok(object) = serde_json::to_value(&copy).and_then(serde_json::from_value) {
+            observed.live.insert(OwnedKind::Secret, object);
+        }
+    }
+    Ok(observed)
+}
+
+fn carries_owner(secret: &Secret, id: &PipelineId) -> bool {
+    let label = |key| secret.labels().get(key).map(String::as_str);
+    label(labels::PIPELINE) == Some(id.name.as_str())
+        && label(labels::PIPELINE_NAMESPACE) == Some(id.namespace.as_str())
+}
+
+/// The namespace of the topics and users.
+pub fn kafka_namespace<'a>(id: &'a PipelineId, kafka: &'a Kafka) -> &'a str {
+    kafka.strimzi.as_ref().and_then(|cluster| cluster.namespace.as_ref()).unwrap_or(&id.namespace).as_str()
+}
+
+/// Labels by which a pipeline's objects are found.
+pub fn owner_selector(id: &PipelineId) -> String {
+    format!("{}={},{}={}", labels::PIPELINE, id.name, labels::PIPELINE_NAMESPACE, id.namespace)
+}
+
+/// Every object that carries the pipeline's labels, of all kinds that the cluster serves.
+pub async fn live(
+    client: &Client,
+    apis: &Apis,
+    id: &PipelineId,
+    kafka_namespace: &str,
+) -> Result<Live, ObserveError> {
+    let params = ListParams::default().labels(&owner_selector(id));
+    let kinds = OwnedKind::all().filter(|kind| kind.row().seen == Seen::Watched && apis.serve(*kind));
+    let lists: Vec<(OwnedKind, Vec<DynamicObject>)> = stream::iter(kinds)
+        .map(|kind| {
+            let params = &params;
+            async move {
+                let namespace = match kind {
+                    OwnedKind::KafkaTopic | OwnedKind::KafkaUser => kafka_namespace,
+                    _ => id.namespace.as_str(),
+                };
+                let list = cluster::objects(client, kind, apis, namespace).list(params).await;
+                list.map(|list| (kind, list.items)).map_err(|source| ObserveError {
+                    what: format!("{} of pipeline {id}", kind.row().plural),
+                    source,
+                })
+            }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let mut live = Live::default();
+    for (kind, objects) in lists {
+        objects.into_iter().for_each(|object| live.insert(kind, object));
+    }
+    Ok(live)
+}
+
+async fn kafka_cluster(
+    client: &Client,
+    apis: &Apis,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<strimzi::Kafka>, ObserveError> {
+    let version = apis.strimzi.map_or("v1", crate::apis::StrimziVersion::as_str);
+    let kind = GroupVersionKind::gvk(strimzi::GROUP, version, "Kafka");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "kafkas");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(|source| ObserveError { what: format!("Kafka {namespace}/{name}"), source })?;
+    Ok(found.as_ref().and_then(typed))
+}
+
+async fn inventory_map(
+    client: &Client,
+    id: &PipelineId,
+    inventory: &Inventory,
+) -> Result<Option<ConfigMap>, ObserveError> {
+    let Some(reference) = &inventory.config_map_ref else { return Ok(None) };
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), id.namespace.as_str());
+    api.get_opt(reference.name.as_str()).await.map_err(|source| ObserveError {
+        what: format!("ConfigMap {}/{}", id.namespace, reference.name),
+        source,
+    })
+}
+
+async fn pods(client: &Client, id: &PipelineId) -> Result<Vec<Pod>, ObserveError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), id.namespace.as_str());
+    let params = ListParams::default().labels(&format!("{}={}", labels::PIPELINE, id.name));
+    let list = api.list(&params).await;
+    list.map(|list| list.items)
+        .map_err(|source| ObserveError { what: format!("pods of pipeline {id}"), source })
+}
+
+/// The operator's own Secrets, their sources beside Kafka, and those that the spec names.
+fn secret_names(
+    topology: &Topology,
+    kafka: &Kafka,
+    kafka_namespace: &str,
+    live: &Live,
+) -> BTreeSet<(String, String)> {
+    let id = &topology.pipeline;
+    let here = |name: &str| (id.namespace.to_string(), name.to_owned());
+    let mut names: BTreeSet<(String, String)> =
+        own_secrets(id).iter().map(|name| here(name.as_str())).collect();
+    for worker in &topology.workers {
+        names.extend(secrets_of(worker).keys().map(|name| here(name.as_str())));
+    }
+    if let Some(cluster) = &kafka.strimzi {
+        let beside = |name: String| (kafka_namespace.to_owned(), name);
+        names.insert(beside(format!("{}-cluster-ca-cert", cluster.cluster)));
+        for user in live.of_kind(OwnedKind::KafkaUser) {
+            let named = user.data.pointer("/status/secret").and_then(serde_json::Value::as_str);
+            names.extend(named.map(|secret| beside(secret.to_owned())));
+        }
+    }
+    names
+}
+
+/// Every Secret that the operator may ever make for a pipeline.
+pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
+    let users = Role::ALL.into_iter().map(|role| id.user(role)).chain([id.scaler_user()]);
+    users
+        .filter_map(|user| user.as_str().parse().ok())
+        .chain([id.kafka_ca_secret(), id.redis_secret()])
+        .collect()
+}
+
+async fn secrets(
+    client: &Client,
+    names: &BTreeSet<(String, String)>,
+) -> Result<BTreeMap<(String, String), Secret>, ObserveError> {
+    stream::iter(names.iter().cloned())
+        .map(|(namespace, name)| async move {
+            let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+            match api.get_opt(&name).await {
+                Ok(found) => Ok(found.map(|secret| ((namespace, name), secret))),
+                Err(source) => Err(ObserveError { what: format!("Secret {namespace}/{name}"), source }),
+            }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await
+}

@@ -1,0 +1,262 @@
+//! What to do about a Redis as it was seen. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use parking_crds::condition::{ConditionType, Reason};
+
+use super::{
+    AWAY_GRACE, Answer, Asked, Decision, Part, RedisAction, RedisSeen, Sentinel, Server, Waits, Wanted,
+    Watched,
+    election::{Election, elect},
+    password,
+    roll::{self, Step},
+};
+use crate::{error::Class, problem::Problem};
+
+/// What to do about a Redis as it was seen. `waits` comes from the look before.
+pub fn decide(seen: &RedisSeen, wanted: &Wanted, waits: &Waits, now: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    decision.report.keep_servers = wanted.servers;
+    refusals(seen, &mut decision);
+    let (actions, adopted) = password::steps(seen, wanted);
+    decision.report.password_adopted = adopted;
+    decision.actions = actions;
+    match names(seen, wanted) {
+        Names::Unknown(why) => decision.report.problems.push(waiting(why)),
+        Names::Nobody => nobody(seen, wanted, waits, now, &mut decision),
+        Names::Master(host) => named(seen, wanted, &host, waits, now, &mut decision),
+    }
+    for action in &decision.actions {
+        if let RedisAction::DeletePod { pod } = action {
+            decision.report.delete_pods.push(pod.clone());
+        }
+    }
+    decision
+}
+
+/// Whom the sentinels name.
+enum Names {
+    /// Too few of them answer, or they disagree.
+    Unknown(String),
+    /// A majority answers and none of those knows a master.
+    Nobody,
+    /// Those that know a master agree on this host.
+    Master(String),
+}
+
+fn names(seen: &RedisSeen, wanted: &Wanted) -> Names {
+    let said: Vec<&Sentinel> = seen.sentinels.iter().filter_map(|asked| asked.answer.says()).collect();
+    if said.len() < wanted.majority() {
+        let (some, all) = (said.len(), wanted.sentinels);
+        return Names::Unknown(format!("{some} of {all} sentinels answer, a majority is waited for"));
+    }
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for watched in said.iter().filter_map(|said| said.watched.as_ref()) {
+        *votes.entry(watched.host.as_str()).or_default() += 1;
+    }
+    let favourite = votes.iter().max_by_key(|(_, count)| **count);
+    match favourite {
+        None => Names::Nobody,
+        // One answer is enough where the others know nobody: they lost what they knew.
+        Some((host, count)) if *count >= wanted.majority() || votes.len() == 1 => {
+            Names::Master((*host).to_owned())
+        }
+        Some(_) => Names::Unknown("the sentinels name different masters and are left to agree".to_owned()),
+    }
+}
+
+fn refusals(seen: &RedisSeen, decision: &mut Decision) {
+    let servers = seen.servers.iter().filter(|asked| asked.answer == Answer::Refused).map(|a| &a.member);
+    let sentinels = seen.sentinels.iter().filter(|asked| asked.answer == Answer::Refused).map(|a| &a.member);
+    for member in servers.chain(sentinels) {
+        decision.report.problems.push(Problem {
+            condition: ConditionType::RedisReady,
+            reason: Reason::CredentialsRefused,
+            class: Class::Blocked,
+            message: format!(
+                "pod {} accepts no password of the Secret: delete the pod, so that it reads the Secret again",
+                member.pod
+            ),
+        });
+    }
+}
+
+fn waiting(message: impl Into<String>) -> Problem {
+    Problem::waiting(ConditionType::RedisReady, message)
+}
+
+/// A sentinel that can fail over.
+pub(super) fn failover(seen: &RedisSeen) -> Option<RedisAction> {
+    let knows = |asked: &&Asked<Sentinel>| asked.answer.says().is_some_and(|said| said.watched.is_some());
+    let first = seen.sentinels.iter().find(knows)?;
+    Some(RedisAction::Failover { sentinel: first.member.ordinal })
+}
+
+fn monitors(seen: &RedisSeen, host: &str) -> impl Iterator<Item = RedisAction> {
+    let ignorant = |asked: &&Asked<Sentinel>| asked.answer.says().is_some_and(|said| said.watched.is_none());
+    seen.sentinels
+        .iter()
+        .filter(ignorant)
+        .map(|asked| RedisAction::Monitor { sentinel: asked.member.ordinal, host: host.to_owned() })
+}
+
+fn nobody(seen: &RedisSeen, wanted: &Wanted, waits: &Waits, now: Timestamp, decision: &mut Decision) {
+    let since = waits.nobody.unwrap_or(now);
+    decision.waits.nobody = Some(since);
+    let (elected, missing) = match elect(seen, wanted, None, since, now) {
+        Election::Waits(why) => {
+            return decision.report.problems.push(waiting(format!("no master yet: {why}")));
+        }
+        Election::Elects(elected, missing) => (elected, missing),
+    };
+    if !elected.answer.says().is_some_and(Server::leads) {
+        let (server, min_replicas) = (elected.member.ordinal, wanted.min_replicas);
+        decision.actions.push(RedisAction::Promote { server, min_replicas });
+    }
+    decision.actions.extend(monitors(seen, &elected.member.host));
+    decision.report.data_loss = loss(&missing, &elected.member.pod);
+    decision.report.progressing = Some(format!("pod {} becomes the master", elected.member.pod));
+    decision.report.problems.push(waiting(format!("pod {} is being made the master", elected.member.pod)));
+}
+
+fn loss(missing: &[u16], pod: &str) -> Option<String> {
+    (!missing.is_empty()).then(|| {
+        format!(
+            "pod {pod} leads without servers {missing:?}, which did not answer: what only they held is lost"
+        )
+    })
+}
+
+fn named(
+    seen: &RedisSeen,
+    wanted: &Wanted,
+    host: &str,
+    waits: &Waits,
+    now: Timestamp,
+    decision: &mut Decision,
+) {
+    decision.actions.extend(monitors(seen, host));
+    settings(seen, wanted, decision);
+    let master = seen.servers.iter().find(|asked| asked.member.host == host);
+    let leading = master.filter(|asked| asked.answer.says().is_some_and(Server::leads));
+    let Some(master) = leading else { return away(seen, wanted, host, waits, now, decision) };
+    decision.report.keep_servers = wanted.servers.max(master.member.ordinal + 1);
+    decision.report.master = Some(master.member.pod.clone());
+    let strays = strays(seen, host);
+    if !strays.is_empty() {
+        decision.report.progressing =
+            Some(format!("servers {strays:?} lead without being named by the sentinels"));
+        return follow(strays, host, waits, now, decision);
+    }
+    // A password in motion would be lost with the pod that was told it.
+    if !decision.actions.is_empty() {
+        decision.report.progressing = Some("settings are being told to servers and sentinels".to_owned());
+        return;
+    }
+    match roll::next(seen, wanted, master) {
+        Step::None => {}
+        Step::Wait(why) => decision.report.progressing = Some(format!("the next change waits: {why}")),
+        Step::Act(actions, what) => {
+            decision.actions.extend(actions);
+            decision.report.progressing = Some(what);
+        }
+    }
+}
+
+fn watched(asked: &Asked<Sentinel>) -> Option<&Watched> {
+    asked.answer.says()?.watched.as_ref()
+}
+
+fn strays(seen: &RedisSeen, host: &str) -> Vec<u16> {
+    let stray =
+        |asked: &&Asked<Server>| asked.member.host != host && asked.answer.says().is_some_and(Server::leads);
+    seen.servers.iter().filter(stray).map(|asked| asked.member.ordinal).collect()
+}
+
+fn settings(seen: &RedisSeen, wanted: &Wanted, decision: &mut Decision) {
+    for asked in &seen.servers {
+        let Some(said) = asked.answer.says() else { continue };
+        if said.min_replicas != super::WAITING && said.min_replicas != wanted.min_replicas {
+            let (server, to) = (asked.member.ordinal, wanted.min_replicas);
+            decision.actions.push(RedisAction::SetMinReplicas { server, to });
+        }
+    }
+    let differs = |watched: &Watched| watched.quorum != wanted.quorum;
+    for asked in &seen.sentinels {
+        if watched(asked).is_some_and(differs) {
+            decision.actions.push(RedisAction::SetQuorum { sentinel: asked.member.ordinal });
+        }
+    }
+}
+
+/// The named master does not lead: Sentinel is left to it, then helped.
+fn away(
+    seen: &RedisSeen,
+    wanted: &Wanted,
+    host: &str,
+    waits: &Waits,
+    now: Timestamp,
+    decision: &mut Decision,
+) {
+    let since = waits.away.unwrap_or(now);
+    decision.waits.away = Some(since);
+    let what = format!("the master {host} does not lead");
+    let named = seen.servers.iter().find(|asked| asked.member.host == host).map(|asked| &asked.answer);
+    let follows = named.and_then(Answer::says).is_some_and(|said| said.part != Part::Master);
+    if !follows && named.is_some_and(|answer| *answer != Answer::Silent) {
+        // It leads once it has loaded its data and learned from the sentinels that it is named.
+        return decision.report.problems.push(waiting(format!("{what}, but is there: it is waited for")));
+    }
+    let failing_over = seen.sentinels.iter().filter_map(watched).any(|watched| watched.failing_over);
+    if failing_over || now.duration_since(since) < AWAY_GRACE {
+        return decision.report.problems.push(waiting(format!("{what}: Sentinel is left to replace it")));
+    }
+    let strays = strays(seen, host);
+    if !strays.is_empty() {
+        // Whom Sentinel has just promoted looks like this too. One that it has not may be promoted only as a
+        // replica; its data stay until then.
+        decision.report.problems.push(waiting(format!("{what}: servers {strays:?} lead unnamed")));
+        return follow(strays, host, waits, now, decision);
+    }
+    let without = (!follows).then_some(host);
+    match elect(seen, wanted, without, since, now) {
+        Election::Waits(why) => decision.report.problems.push(waiting(format!("{what}: {why}"))),
+        Election::Elects(elected, missing) => {
+            decision.report.data_loss = loss(&missing, &elected.member.pod);
+            replace(seen, wanted, host, elected, decision);
+        }
+    }
+}
+
+/// Makes the elected server the master in place of the named one.
+fn replace(seen: &RedisSeen, wanted: &Wanted, host: &str, elected: &Asked<Server>, decision: &mut Decision) {
+    let (server, pod) = (elected.member.ordinal, &elected.member.pod);
+    let what = format!("the master {host} does not lead: pod {pod} is made the master");
+    decision.report.problems.push(waiting(what));
+    if elected.member.host == host {
+        decision.actions.push(RedisAction::Promote { server, min_replicas: wanted.min_replicas });
+        return;
+    }
+    if elected.answer.says().is_some_and(|said| said.priority == 0) {
+        decision.report.data_loss.get_or_insert_with(|| {
+            format!("pod {pod} leads with the data of its volume: what only the master {host} held is lost")
+        });
+        decision.actions.push(RedisAction::SetPriority { server, to: 100 });
+    }
+    decision.actions.extend(failover(seen));
+}
+
+/// Servers that lead unnamed follow the named one, once Sentinel had its time.
+fn follow(strays: Vec<u16>, host: &str, waits: &Waits, now: Timestamp, decision: &mut Decision) {
+    let since = waits.stray.unwrap_or(now);
+    decision.waits.stray = Some(since);
+    if now.duration_since(since) >= AWAY_GRACE {
+        let follow = |server| RedisAction::Follow { server, host: host.to_owned() };
+        decision.actions.extend(strays.into_iter().map(follow));
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

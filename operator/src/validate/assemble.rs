@@ -1,0 +1,286 @@
+//! From what was seen to a pipeline that can be planned, with everything that is wrong or awaited.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use kube::ResourceExt;
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::ConditionType,
+    inventory::Inventory,
+    names::{Namespace, RuleName},
+    pipeline::ParkingPipeline,
+    role::Role,
+    topology::Topology,
+};
+use serde_json::Value;
+
+use super::{
+    BundledRule, ExistingClaim, KeptSecret, Owner, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis, accept,
+    kafka, observed_log, storage, topics,
+};
+use crate::{
+    apis::Apis,
+    live::typed,
+    observe::Observed,
+    owned_kinds::OwnedKind,
+    plan::{credentials::secret_hash, plan, redis, secrets_of},
+    problem::Problem,
+    settings::PlanSettings,
+    status::alert_rule::Verdict,
+};
+
+/// Everything that a pipeline is judged by.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The pipeline.
+    pub pipeline: &'a ParkingPipeline,
+    /// What its spec amounts to.
+    pub topology: Topology,
+    /// Its surroundings.
+    pub observed: &'a Observed,
+    /// Its inventory, where it could be read.
+    pub inventory: Result<Option<&'a Inventory>, Problem>,
+    /// The rules of its namespace.
+    pub rules: &'a [AlertRule],
+    /// How many pods of each role run.
+    pub runs: BTreeMap<Role, Run>,
+    /// Which optional APIs the cluster serves.
+    pub apis: &'a Apis,
+    /// What the operator was told.
+    pub settings: &'a Arc<PlanSettings>,
+    /// Namespaces of Kafka clusters, and the pipelines' namespaces that may use each.
+    pub kafka_namespaces: &'a BTreeMap<Namespace, Vec<Namespace>>,
+    /// The Redis password that is known from before, or a new one.
+    pub password: KeptSecret,
+    /// Whether volumes of the Redis' storage class may grow.
+    pub volumes_grow: bool,
+    /// Ids of the topics when they were last seen.
+    pub topic_ids: &'a BTreeMap<String, String>,
+}
+
+/// What a pipeline's surroundings come to.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// The pipeline, unless something that everything rests on is missing.
+    pub valid: Option<ValidPipeline>,
+    /// What is wrong or awaited.
+    pub problems: Vec<Problem>,
+    /// What became of each rule.
+    pub verdicts: BTreeMap<RuleName, Verdict>,
+    /// Claims of Redis that shall grow to the planned size.
+    pub grow: Vec<String>,
+}
+
+/// Judges a pipeline.
+pub fn assemble(facts: Facts<'_>) -> Assembled {
+    let mut problems = Vec::new();
+    let inventory = facts.inventory.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    let id = facts.topology.pipeline.clone();
+    let accepted = accept(facts.rules, &id, &facts.pipeline.spec, inventory);
+    let verdicts = verdicts(&accepted, facts.rules);
+    problems.extend(absent_apis(facts.pipeline, facts.apis));
+    let seen = seen_kafka(facts.apis, facts.observed);
+    let (kafka, kafka_problems) =
+        match kafka(&facts.pipeline.spec.kafka, &facts.topology, &seen, facts.kafka_namespaces) {
+            Ok((kafka, problems)) => (Some(kafka), problems),
+            Err(problems) => (None, problems),
+        };
+    problems.extend(kafka_problems);
+    if matches!(kafka, Some(ValidKafka::Strimzi(_))) {
+        problems.extend(topics(&facts.topology, &live_topics(facts.observed), facts.topic_ids));
+    }
+    let mut grow = Vec::new();
+    let redis = facts.pipeline.spec.redis.managed.as_ref().map_or(ValidRedis::External, |managed| {
+        let storage = storage(managed.storage(), &claims(facts.observed), facts.volumes_grow);
+        problems.extend(storage.problem);
+        grow = storage.grow;
+        let (password, previous) = passwords(facts.observed, &facts.topology, facts.password);
+        ValidRedis::Managed { password, previous, storage: storage.size }
+    });
+    problems.extend(missing_secrets(facts.observed, &facts.topology));
+    let valid = kafka.map(|kafka| {
+        let mut topology = facts.topology;
+        for worker in &mut topology.workers {
+            if let Some(log) = observed_log(&kafka, &id, worker.config.role) {
+                worker.config.log = log;
+            }
+        }
+        let mut valid = ValidPipeline {
+            owner: Owner {
+                kind: "ParkingPipeline",
+                name: facts.pipeline.name_any(),
+                uid: facts.pipeline.uid().unwrap_or_default(),
+            },
+            id,
+            spec: Arc::new(facts.pipeline.spec.clone()),
+            topology,
+            kafka,
+            redis,
+            run: facts.runs,
+            secret_hashes: BTreeMap::new(),
+            rules: accepted.into_iter().filter_map(|(name, rule)| Some((name, rule.ok()?))).collect(),
+            apis: facts.apis.clone(),
+            settings: Arc::clone(facts.settings),
+        };
+        valid.secret_hashes = secret_hashes(&valid, facts.observed);
+        valid
+    });
+    Assembled { valid, problems, verdicts, grow }
+}
+
+fn verdicts(
+    accepted: &BTreeMap<RuleName, Result<BundledRule, Problem>>,
+    rules: &[AlertRule],
+) -> BTreeMap<RuleName, Verdict> {
+    let disabled = rules.iter().filter(|rule| !rule.spec.enabled());
+    let disabled = disabled.filter_map(|rule| Some((rule.name_any().parse().ok()?, Verdict::Disabled)));
+    let judged = accepted.iter().map(|(name, rule)| {
+        let verdict = match rule {
+            Ok(rule) => Verdict::Accepted { hash: rule.hash.clone() },
+            Err(problem) => Verdict::Refused(problem.clone()),
+        };
+        (name.clone(), verdict)
+    });
+    disabled.chain(judged).collect()
+}
+
+/// What the spec asks for and the cluster cannot serve; everything else goes on.
+fn absent_apis(pipeline: &ParkingPipeline, apis: &Apis) -> Vec<Problem> {
+    let absent = |condition, kind: OwnedKind, what: &str| {
+        (!apis.serve(kind)).then(|| Problem {
+            condition,
+            reason: parking_crds::condition::Reason::ApiAbsent,
+            class: crate::error::Class::Blocked,
+            message: format!("{what} needs {}, which is not installed: install it, or remove the field", kind.api_version()),
+        })
+    };
+    let by_lag = pipeline.spec.workers.as_ref().is_some_and(|workers| {
+        Role::ALL.into_iter().filter_map(|role| workers.get(role)?.autoscaling.as_ref()).any(|s| s.lag_threshold.is_some())
+    });
+    let scaling = || absent(ConditionType::AutoscalingReady, OwnedKind::ScaledObject, "autoscaling.lagThreshold");
+    let monitoring = || absent(ConditionType::MonitoringReady, OwnedKind::PodMonitor, "spec.monitoring");
+    by_lag
+        .then(scaling)
+        .flatten()
+        .into_iter()
+        .chain(pipeline.spec.monitoring.is_some().then(monitoring).flatten())
+        .collect()
+}
+
+/// A Secret's data with values in base64, as manifests hold them.
+fn encoded(secret: &k8s_openapi::api::core::v1::Secret) -> BTreeMap<String, String> {
+    let text = |value| serde_json::to_value(value).ok().and_then(|value: Value| Some(value.as_str()?.to_owned()));
+    let data = secret.data.iter().flatten();
+    data.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
+}
+
+fn seen_kafka(apis: &Apis, observed: &Observed) -> SeenKafka {
+    let users = observed.live.of_kind(OwnedKind::KafkaUser);
+    SeenKafka {
+        version: apis.strimzi,
+        kafka: observed.kafka.clone(),
+        users: users.filter_map(|user| Some((user.name_any(), typed(user)?))).collect(),
+        secrets: observed.secrets.iter().map(|((_, name), secret)| (name.clone(), encoded(secret))).collect(),
+    }
+}
+
+/// The pipeline's topics by the name of their resource.
+pub fn live_topics(observed: &Observed) -> BTreeMap<String, crate::foreign::strimzi::KafkaTopic> {
+    let topics = observed.live.of_kind(OwnedKind::KafkaTopic);
+    topics.filter_map(|topic| Some((topic.name_any(), typed(topic)?))).collect()
+}
+
+fn claims(observed: &Observed) -> Vec<ExistingClaim> {
+    const SIZE: &str = "/spec/resources/requests/storage";
+    observed
+        .live
+        .of_kind(OwnedKind::PersistentVolumeClaim)
+        .filter(|claim| claim.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == redis::COMPONENT))
+        .filter_map(|claim| {
+            let size = claim.data.pointer(SIZE)?.as_str()?.to_owned();
+            Some(ExistingClaim { name: claim.name_any(), size })
+        })
+        .collect()
+}
+
+/// The passwords of the Secret that exists; of one that does not, the one that is known.
+fn passwords(
+    observed: &Observed,
+    topology: &Topology,
+    known: KeptSecret,
+) -> (KeptSecret, Option<KeptSecret>) {
+    let id = &topology.pipeline;
+    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()));
+    let member = |key: &str| {
+        let value = secret?.data.as_ref()?.get(key)?;
+        String::from_utf8(value.0.clone()).ok().filter(|text| !text.is_empty()).map(KeptSecret)
+    };
+    (member(redis::PASSWORD).unwrap_or(known), member(redis::PREVIOUS))
+}
+
+/// Secrets that the spec names and that do not exist. The operator's own are on their way.
+fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
+    let id = &topology.pipeline;
+    let own = crate::observe::own_secrets(id);
+    let named: BTreeSet<_> = topology.workers.iter().flat_map(|worker| secrets_of(worker).into_keys()).collect();
+    named
+        .into_iter()
+        .filter(|name| !own.contains(name))
+        .filter(|name| !observed.secrets.contains_key(&(id.namespace.to_string(), name.to_string())))
+        .map(|name| {
+            let lake = topology.workers.iter().any(|worker| lake_names(&worker.config.lake, &name));
+            let condition = if lake { ConditionType::BucketReady } else { ConditionType::WorkersAvailable };
+            Problem::missing(
+                condition,
+                format!("Secret {}/{name} does not exist: create it, or remove the reference to it", id.namespace),
+            )
+        })
+        .collect()
+}
+
+fn lake_names(lake: &parking_crds::worker_config::Lake, name: &parking_crds::names::ObjectName) -> bool {
+    match lake {
+        parking_crds::worker_config::Lake::Embedded {} => false,
+        parking_crds::worker_config::Lake::S3 { credentials, ca, .. } => {
+            credentials.as_ref() == Some(name) || ca.as_ref() == Some(name)
+        }
+    }
+}
+
+/// A hash for each role over the Secrets that it mounts, the operator's own as they are planned.
+fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, String> {
+    let namespace = valid.id.namespace.to_string();
+    let planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
+        .objects
+        .into_iter()
+        .filter(|object| object.kind == OwnedKind::Secret)
+        .map(|object| {
+            let data = object.manifest.get("data").cloned().unwrap_or_default();
+            (object.name, serde_json::from_value(data).unwrap_or_default())
+        })
+        .collect();
+    valid
+        .topology
+        .workers
+        .iter()
+        .map(|worker| {
+            let mounted: Vec<(String, BTreeMap<String, String>)> = secrets_of(worker)
+                .into_keys()
+                .filter_map(|name| {
+                    let name = name.to_string();
+                    let data = planned.get(&name).cloned().or_else(|| {
+                        observed.secrets.get(&(namespace.clone(), name.clone())).map(encoded)
+                    })?;
+                    Some((name, data))
+                })
+                .collect();
+            (worker.config.role, secret_hash(mounted.iter().map(|(name, data)| (name.as_str(), data))))
+        })
+        .collect()
+}

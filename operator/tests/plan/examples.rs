@@ -1,0 +1,47 @@
+//! The whole plan of every example, as people review it.
+
+use parking_operator::{
+    architecture::{check, check_inventory, orphans},
+    owned_kinds::OwnedKind,
+    plan::plan,
+};
+
+use crate::fixture::Files;
+
+#[track_caller]
+fn assert_plan(name: &str) {
+    let files = Files::of_example(name);
+    let plan = plan(&files.valid());
+    let texts: Vec<String> =
+        plan.objects.iter().map(|object| serde_saphyr::to_string(&object.manifest).unwrap()).collect();
+    insta::assert_snapshot!(name, texts.join("---\n"));
+}
+
+#[test]
+fn plan_of_birmingham() {
+    assert_plan("birmingham");
+}
+
+#[test]
+fn plan_of_city() {
+    assert_plan("city");
+}
+
+#[test]
+fn plan_of_melbourne() {
+    assert_plan("melbourne");
+}
+
+#[test]
+fn nothing_is_wrong_with_the_examples() {
+    for name in ["birmingham", "city", "melbourne"] {
+        let files = Files::of_example(name);
+        let pipeline = files.valid();
+        let mut plan = plan(&pipeline);
+        crate::check::grant_everything(&pipeline, &mut plan);
+        assert_eq!(check(&pipeline.topology, &pipeline, &plan, &files.rules, &files.jobs), []);
+        assert_eq!(orphans(std::slice::from_ref(&pipeline.id), &files.rules, &files.jobs), []);
+        assert_eq!(check_inventory(&pipeline, &files.config_maps), []);
+        assert!(plan.objects.iter().any(|object| object.kind == OwnedKind::StatefulSet));
+    }
+}
