@@ -2,5 +2,5 @@
 
 pub mod keda;
 pub mod monitoring;
-pub mod strimzi;
 pub mod spark;
+pub mod strimzi;

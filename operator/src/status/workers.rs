@@ -96,7 +96,8 @@ fn stateful_set(set: &StatefulSet) -> Workload {
         component: component(set),
         wanted,
         ready: count(status.ready_replicas),
-        updated: count(status.updated_replicas) >= wanted || status.current_revision == status.update_revision,
+        updated: count(status.updated_replicas) >= wanted
+            || status.current_revision == status.update_revision,
         observed: status.observed_generation == set.metadata.generation,
     }
 }
@@ -123,7 +124,8 @@ fn failure(pod: &Pod) -> Option<(String, String, String)> {
     let status = pod.status.as_ref()?;
     let statuses = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
     let waiting = statuses.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
-    let reason = waiting.filter_map(|waiting| waiting.reason.as_deref()).find(|reason| FAILURES.contains(reason))?;
+    let reason =
+        waiting.filter_map(|waiting| waiting.reason.as_deref()).find(|reason| FAILURES.contains(reason))?;
     Some((pod.name_any(), component, reason.to_owned()))
 }
 
@@ -148,14 +150,20 @@ mod tests {
 
     #[test]
     fn a_settled_workload_has_nothing_to_say() {
-        let stand = workers(&live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})), &[]);
+        let stand = workers(
+            &live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})),
+            &[],
+        );
         assert_eq!((stand.ready, stand.wanted, stand.rolling), (3, 3, false));
         assert_eq!(stand.problems, []);
     }
 
     #[test]
     fn a_spec_that_nobody_looked_at_yet_is_no_state() {
-        let stand = workers(&live(json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})), &[]);
+        let stand = workers(
+            &live(json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})),
+            &[],
+        );
         assert!(stand.rolling);
         assert_eq!(stand.problems[0].reason, Reason::Waiting);
     }
@@ -167,9 +175,13 @@ mod tests {
             "status": {"containerStatuses": [{"name": "worker", "image": "x", "imageID": "", "ready": false,
                 "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
         });
-        let ready = live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3}));
+        let ready =
+            live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3}));
         let stand = workers(&ready, &[serde_json::from_value(pod).unwrap()]);
         assert!(stand.failing);
-        assert!(stand.problems[0].message.contains("city-occupancy-2") && stand.problems[0].message.contains("ImagePullBackOff"));
+        assert!(
+            stand.problems[0].message.contains("city-occupancy-2")
+                && stand.problems[0].message.contains("ImagePullBackOff")
+        );
     }
 }

@@ -8,8 +8,8 @@ mod offline;
 mod pipeline;
 pub mod redis;
 pub mod rule;
-pub mod topic;
 mod stats_job;
+pub mod topic;
 
 pub use offline::offline;
 pub use pipeline::{

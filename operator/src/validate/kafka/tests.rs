@@ -218,8 +218,8 @@ fn a_cluster_that_restarts_delays_and_prevents_nothing() {
 
 #[test]
 fn a_login_that_is_not_there_yet_is_told_and_harms_no_other_role() {
-    let user = sample::pipeline("").id.user(Role::Alert).to_string();
     type Change<'a> = &'a dyn Fn(&mut Fixture);
+    let user = sample::pipeline("").id.user(Role::Alert).to_string();
     let changes: [(Change, Reason); 5] = [
         (&|all| drop(all.around.users.remove(&user)), Reason::Waiting),
         (&|all| all.around.users.get_mut(&user).unwrap().status = None, Reason::Waiting),
