@@ -151,3 +151,44 @@ impl Scope {
         written.map(read).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(members: &str) -> Result<(), RuleError> {
+        let text = format!("{{pipelineRef: {{name: city}}, severity: warning, {members}}}");
+        serde_saphyr::from_str::<AlertRuleSpec>(&text).unwrap().check()
+    }
+
+    fn full(members: &str) -> String {
+        format!("condition: {{threshold: {{metric: free, op: '<', value: '5'{members}}}}}")
+    }
+
+    #[test]
+    fn each_refusal_begins_with_the_field() {
+        let selector = "scope: {zoneSelector: {matchExpressions: [{key: a, operator: Near}]}}";
+        let window = "activeWindows: [{time_of_day_start: '08:00', time_of_day_end: '09:00'}]";
+        for (members, field) in [
+            ("condition: {}".to_owned(), "spec.condition:"),
+            ("condition: {cel: {expression: 'true'}}".to_owned(), "spec.condition.cel:"),
+            (full(", aggregate: mean"), "spec.condition.threshold.aggregate:"),
+            (full(", recover: '4'"), "spec.condition.threshold.recover:"),
+            (format!("{}, instanceKey: [event_session_id]", full("")), "spec.instanceKey:"),
+            (format!("{}, instanceKey: [curb_zone_id, event_id]", full("")), "spec.instanceKey:"),
+            (format!("{}, {selector}", full("")), "spec.scope.zoneSelector.matchExpressions:"),
+            (format!("condition: {{absence: {{}}}}, {window}"), "spec.activeWindows:"),
+        ] {
+            let error = check(&members).unwrap_err().to_string();
+            assert!(error.starts_with(field), "{field} {error}");
+        }
+    }
+
+    #[test]
+    fn a_good_rule_passes_and_has_the_key_that_its_condition_suggests() {
+        assert_eq!(check(&full(", recover: '6'")), Ok(()));
+        let text = format!("{{pipelineRef: {{name: city}}, severity: warning, {}}}", full(""));
+        let spec: AlertRuleSpec = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(spec.instance_key(), Ok(vec![InstanceLabel::CurbZoneId]));
+    }
+}

@@ -60,8 +60,8 @@ pub struct BundleManifest {
 
 /// One hash over all rules: what workers report when they have loaded the bundle.
 pub fn bundle_hash(rules: &BTreeMap<RuleName, BundledRule>) -> String {
-    let lines: String = rules.iter().map(|(name, rule)| format!("{name}={}\n", rule.hash)).collect();
-    sha256(&lines)
+    let lines: Vec<String> = rules.iter().map(|(name, rule)| format!("{name}={}\n", rule.hash)).collect();
+    sha256(&lines.concat())
 }
 
 /// Rules by shard, and those that fit nowhere.

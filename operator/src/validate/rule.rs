@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kube::ResourceExt;
 use parking_crds::{
-    alert_rule::{AlertRule, AlertRuleSpec, RuleError},
+    alert_rule::{AlertRule, AlertRuleSpec, Requirement, RuleError},
     condition::{ConditionType, Reason},
-    inventory::Inventory,
+    inventory::{Inventory, ValidRevision},
     names::RuleName,
     pipeline::ParkingPipelineSpec,
     topology::PipelineId,
@@ -41,10 +41,10 @@ pub fn accept(
     let mut verdicts = BTreeMap::new();
     for (name, rule) in ours.iter().filter(|(_, rule)| rule.spec.enabled()) {
         let circle = circles.get(name).map_or(Ok(()), |path| Err(silenced_in_a_circle(path)));
-        let verdict = (rule.spec.check().map_err(refused))
+        let verdict = (rule.spec.check().map_err(|error| refused(&error)))
             .and_then(|()| routes_exist(&rule.spec, pipeline))
             .and_then(|()| inhibitors_exist(&rule.spec, &ours))
-            .and_then(|()| circle)
+            .and(circle)
             .and_then(|()| placeholders_are_known(&rule.spec))
             .and_then(|()| labels_are_known(&rule.spec, zone_labels.as_ref()))
             .map(|()| BundledRule::of(rule, id));
@@ -57,7 +57,7 @@ fn problem(reason: Reason, class: Class, message: String) -> Problem {
     Problem { condition: ConditionType::Accepted, reason, class, message }
 }
 
-fn refused(error: RuleError) -> Problem {
+fn refused(error: &RuleError) -> Problem {
     match error {
         RuleError::Invalid { .. } => problem(Reason::Invalid, Class::Invalid, error.to_string()),
         RuleError::Unsupported { .. } | RuleError::UnsupportedCondition { .. } => {
@@ -109,7 +109,7 @@ fn placeholders_are_known(spec: &AlertRuleSpec) -> Result<(), Problem> {
 }
 
 fn zone_labels(inventory: &Inventory) -> BTreeSet<String> {
-    let zones = inventory.revisions().iter().flat_map(|revision| revision.zones());
+    let zones = inventory.revisions().iter().flat_map(ValidRevision::zones);
     zones.flat_map(|zone| zone.labels.keys().cloned()).collect()
 }
 
@@ -126,12 +126,16 @@ fn labels_are_known(spec: &AlertRuleSpec, of_zones: Option<&BTreeSet<String>>) -
     let scope = spec.scope.clone().unwrap_or_default();
     let exact = scope.zone_selector.iter().filter_map(|selector| selector.match_labels.as_ref()).flatten();
     let exact = exact.map(|(key, _)| key.clone());
-    let needed = scope.requirements().map_err(refused)?.into_iter().filter(|one| one.needs_the_label());
+    let needed = scope
+        .requirements()
+        .map_err(|error| refused(&error))?
+        .into_iter()
+        .filter(Requirement::needs_the_label);
     let selected = exact.chain(needed.map(|one| one.key().to_owned()));
     if let Some(label) = selected.into_iter().find(|label| !of_zones.contains(label)) {
         return Err(unknown("spec.scope.zoneSelector", &label));
     }
-    let instance = spec.instance_key().map_err(refused)?;
+    let instance = spec.instance_key().map_err(|error| refused(&error))?;
     let of_alert = |label: &str| {
         label == "alertname"
             || spec.labels.contains_key(label)

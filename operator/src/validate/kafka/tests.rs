@@ -6,14 +6,14 @@ use crate::plan::sample;
 const NAME: &str = "kafka/events";
 
 /// A cluster that can be used, its users and their Secrets.
-struct Seen {
+struct Fixture {
     kafka: Value,
-    seen: SeenKafka,
+    around: SeenKafka,
     allowed: BTreeMap<Namespace, Vec<Namespace>>,
     spec: Value,
 }
 
-fn good() -> Seen {
+fn good() -> Fixture {
     let kafka = json!({
         "metadata": {"name": "events", "namespace": "kafka"},
         "spec": {"kafka": {
@@ -48,25 +48,34 @@ fn good() -> Seen {
         seen.secrets.insert(secret, members.map(|key| (key.to_owned(), format!("{key}="))).into());
     }
     let allowed = [("kafka".parse().unwrap(), vec!["parking".parse().unwrap()])].into();
-    Seen { kafka, seen, allowed, spec: json!({"strimzi": {"cluster": "events", "namespace": "kafka"}}) }
+    Fixture {
+        kafka,
+        around: seen,
+        allowed,
+        spec: json!({"strimzi": {"cluster": "events", "namespace": "kafka"}}),
+    }
 }
 
-fn look(change: impl FnOnce(&mut Seen)) -> Result<(ValidKafka, Vec<Problem>), Vec<Problem>> {
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn look(change: impl FnOnce(&mut Fixture)) -> Result<(ValidKafka, Vec<Problem>), Vec<Problem>> {
     let mut all = good();
     change(&mut all);
-    all.seen.kafka = serde_json::from_value(all.kafka).unwrap();
-    let spec = serde_json::from_value(all.spec).unwrap();
-    kafka(&spec, &sample::pipeline("").topology, &all.seen, &all.allowed)
+    all.around.kafka = read(all.kafka);
+    let spec = read(all.spec);
+    kafka(&spec, &sample::pipeline("").topology, &all.around, &all.allowed)
 }
 
-fn cluster(change: impl FnOnce(&mut Seen)) -> StrimziCluster {
+fn cluster(change: impl FnOnce(&mut Fixture)) -> StrimziCluster {
     match look(change).unwrap() {
         (ValidKafka::Strimzi(cluster), problems) if problems.is_empty() => cluster,
         other => panic!("{other:?}"),
     }
 }
 
-fn refused(change: impl FnOnce(&mut Seen)) -> Vec<Problem> {
+fn refused(change: impl FnOnce(&mut Fixture)) -> Vec<Problem> {
     look(change).unwrap_err()
 }
 
@@ -116,11 +125,11 @@ fn workers_are_told_what_was_observed() {
 
 #[test]
 fn what_cannot_be_used_is_named_with_its_cure() {
-    type Case = (fn(&mut Seen), Reason, &'static [ConditionType], &'static str);
+    type Case = (fn(&mut Fixture), Reason, &'static [ConditionType], &'static str);
     const BOTH: &[ConditionType] = &[ConditionType::TopicsReady, ConditionType::UsersReady];
     const USERS: &[ConditionType] = &[ConditionType::UsersReady];
     let cases: [Case; 10] = [
-        (|all| all.seen.version = None, Reason::ApiAbsent, BOTH, "install Strimzi"),
+        (|all| all.around.version = None, Reason::ApiAbsent, BOTH, "install Strimzi"),
         (|all| all.kafka = Value::Null, Reason::RefNotFound, BOTH, "there is no Kafka kafka/events"),
         (|all| all.allowed.clear(), Reason::NotAllowed, BOTH, ALLOWED_NAMESPACES),
         (
@@ -209,19 +218,20 @@ fn a_cluster_that_restarts_delays_and_prevents_nothing() {
 
 #[test]
 fn a_login_that_is_not_there_yet_is_told_and_harms_no_other_role() {
+    type Change<'a> = &'a dyn Fn(&mut Fixture);
     let user = sample::pipeline("").id.user(Role::Alert).to_string();
-    let changes: [(&dyn Fn(&mut Seen), Reason); 5] = [
-        (&|all| drop(all.seen.users.remove(&user)), Reason::Waiting),
-        (&|all| all.seen.users.get_mut(&user).unwrap().status = None, Reason::Waiting),
-        (&|all| drop(all.seen.secrets.remove(&format!("secret-{user}"))), Reason::Waiting),
+    let changes: [(Change, Reason); 5] = [
+        (&|all| drop(all.around.users.remove(&user)), Reason::Waiting),
+        (&|all| all.around.users.get_mut(&user).unwrap().status = None, Reason::Waiting),
+        (&|all| drop(all.around.secrets.remove(&format!("secret-{user}"))), Reason::Waiting),
         (
-            &|all| drop(all.seen.secrets.get_mut(&format!("secret-{user}")).unwrap().remove("user.key")),
+            &|all| drop(all.around.secrets.get_mut(&format!("secret-{user}")).unwrap().remove("user.key")),
             Reason::Waiting,
         ),
         (
             &|all| {
                 let failed = json!([{"type": "Ready", "status": "False", "message": "no such listener"}]);
-                let status = all.seen.users.get_mut(&user).unwrap().status.as_mut().unwrap();
+                let status = all.around.users.get_mut(&user).unwrap().status.as_mut().unwrap();
                 status.conditions = serde_json::from_value(failed).unwrap();
             },
             Reason::DependencyFailed,
