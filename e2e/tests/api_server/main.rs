@@ -3,6 +3,7 @@
 
 #[path = "../../../crds/tests/rules/cases.rs"]
 mod cases;
+mod doubles;
 mod names;
 mod rules;
 mod servers;
