@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::reference::{ConfigMapRef, NameRef};
+use crate::{
+    reference::{ConfigMapRef, NameRef},
+    stream::Stream,
+};
 
 mod events;
 mod kafka;
@@ -221,6 +224,33 @@ pub struct ParkingPipelineStatus {
     /// Alerts that are firing now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firing: Option<i64>,
+    /// What stages work off before they rest; absent while the pipeline runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+/// What stages work off before they rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// When the pause was noted.
+    pub since: Time,
+    /// End offsets of each stream at that time, by partition.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "offsets_by_stream")]
+    pub ends: BTreeMap<Stream, Vec<i64>>,
+}
+
+fn offsets_by_stream(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": Stream::ALL.len(),
+        "additionalProperties": {
+            "type": "array",
+            "maxItems": 1024,
+            "items": {"type": "integer", "format": "int64"},
+        },
+    })
 }
 
 /// Where a pipeline is between its phases.

@@ -233,6 +233,7 @@ fn worker_config(
         events: event_settings(pipeline),
         commit: CommitSettings::default(),
         inventory: "/etc/parking/inventory/inventory.yaml".to_owned(),
+        inventory_object: spec.inventory.object_ref.as_ref().map(|object| object.key.clone()),
         rules: "/etc/parking/rules".to_owned(),
         secrets: "/etc/parking/secrets".to_owned(),
         listen: "0.0.0.0:8080".to_owned(),

@@ -43,6 +43,9 @@ pub struct WorkerConfig {
     pub commit: CommitSettings,
     /// Path of the inventory file.
     pub inventory: String,
+    /// Key of the inventory in the lake's bucket; then it is read from there instead of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory_object: Option<String>,
     /// Path of the folder with the rule bundle.
     pub rules: String,
     /// Path of the folder with one folder per secret and one file per key.

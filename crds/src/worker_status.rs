@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{names::RuleName, role::Role, topology::PipelineId};
+use crate::{names::RuleName, role::Role, stream::Stream, topology::PipelineId};
 
 /// How one worker stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum WorkerPhase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionReport {
+    /// The stream that is read.
+    pub stream: Stream,
     /// The partition.
     pub partition: u16,
     /// Offset of the next record to process, as the last commit stored it.
@@ -138,7 +140,7 @@ mod tests {
     fn a_newer_worker_is_understood_as_far_as_it_goes() {
         let text = r#"{"pipeline":{"namespace":"parking","name":"city"},"role":"alert","version":"9.0.0",
             "phase":"Running","mood":"good","problems":[{"kind":"Weather","message":"rain"}],
-            "partitions":[{"partition":3,"position":10,"end":12}]}"#;
+            "partitions":[{"stream":"events","partition":3,"position":10,"end":12}]}"#;
         let status: WorkerStatus = serde_json::from_str(text).unwrap();
         assert_eq!(status.problems[0].kind, WorkerProblemKind::Other);
         assert_eq!(status.partitions[0].lag(), 2);

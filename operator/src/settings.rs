@@ -1,8 +1,8 @@
 //! What the operator was told at its start; built once from the command line and never changed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use parking_crds::names::Namespace;
+use parking_crds::names::{Namespace, ObjectName};
 
 /// Settings that shape what is planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,4 +48,10 @@ pub struct Settings {
     pub writes_per_second: u32,
     /// Pause between two looks at an object that nothing happened to.
     pub resync: Duration,
+    /// Where probes, metrics and `/status` are served.
+    pub listen: SocketAddr,
+    /// Name of the lease by which one replica leads, in the operator's namespace.
+    pub lease_name: ObjectName,
+    /// What the lease calls this replica: unique among them, such as the name of its pod.
+    pub identity: String,
 }

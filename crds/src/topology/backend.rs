@@ -38,7 +38,7 @@ fn strimzi_log(id: &PipelineId, strimzi: &StrimziKafka, role: Role) -> Log {
         security_protocol,
         sasl_mechanism: crate::pipeline::SaslMechanism::ScramSha512,
         credentials: Some(ObjectName::derived(id.user(role).to_string())),
-        ca: Some(ObjectName::derived(format!("{}-kafka-ca", id.name))),
+        ca: Some(id.kafka_ca_secret()),
     }
 }
 

@@ -78,6 +78,16 @@ impl PipelineId {
         UserName::derived(format!("{}-{role}-{}", self.name, self.hash()))
     }
 
+    /// Kafka user of the autoscaler, which looks at lag and nothing else; also the name of its copied Secret.
+    pub fn scaler_user(&self) -> UserName {
+        UserName::derived(format!("{}-scaler-{}", self.name, self.hash()))
+    }
+
+    /// Secret with the certificate authority of a Kafka cluster run by Strimzi.
+    pub fn kafka_ca_secret(&self) -> ObjectName {
+        ObjectName::derived(format!("{}-kafka-ca", self.name))
+    }
+
     /// First part of every key in a shared store; the braces keep a pipeline on one cluster slot.
     pub fn store_prefix(&self) -> KeyPrefix {
         KeyPrefix::derived(format!("parking:{{{}/{}}}:", self.namespace, self.name))

@@ -7,7 +7,54 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::owned_kinds::OwnedKind;
+use crate::{live::Key, owned_kinds::OwnedKind, validate::ValidPipeline};
+
+mod autoscaler;
+pub mod credentials;
+mod destination;
+mod disruption;
+mod metadata;
+mod monitoring;
+mod network_policy;
+mod pod;
+mod pod_template;
+pub mod redis;
+pub mod redis_scripts;
+pub mod rule_bundle;
+#[cfg(test)]
+mod sample;
+mod secret_mount;
+pub mod sentinel;
+mod service;
+mod service_account;
+pub mod topic;
+pub mod user;
+mod volume;
+mod worker_config;
+mod workload;
+
+pub use secret_mount::{Keys, secrets_of};
+
+/// What must exist for a pipeline, in the order of the owned-kinds table.
+pub fn plan(pipeline: &ValidPipeline) -> Plan {
+    let mut plan = Plan::default();
+    topic::add(&mut plan, pipeline);
+    user::add(&mut plan, pipeline);
+    credentials::add(&mut plan, pipeline);
+    redis::add(&mut plan, pipeline);
+    redis_scripts::add(&mut plan, pipeline);
+    sentinel::add(&mut plan, pipeline);
+    worker_config::add(&mut plan, pipeline);
+    service_account::add(&mut plan, pipeline);
+    service::add(&mut plan, pipeline);
+    network_policy::add(&mut plan, pipeline);
+    workload::add(&mut plan, pipeline);
+    disruption::add(&mut plan, pipeline);
+    autoscaler::add(&mut plan, pipeline);
+    monitoring::add(&mut plan, pipeline);
+    plan.sort();
+    plan
+}
 
 /// One object as it shall be, without anything that the server adds.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +69,13 @@ pub struct Planned {
     pub manifest: Value,
 }
 
+impl Planned {
+    /// Which object is meant.
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, &self.namespace, &self.name)
+    }
+}
+
 /// Everything that must exist for one object of our kinds, in the order of the owned-kinds table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -30,6 +84,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// By kind as the table orders them, then by name: the order in which parts were added says nothing.
+    fn sort(&mut self) {
+        let position = |kind| OwnedKind::all().position(|known| known == kind);
+        self.objects.sort_by(|a, b| {
+            let by_name = || (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name));
+            position(a.kind).cmp(&position(b.kind)).then_with(by_name)
+        });
+    }
+
     /// Adds an object of a Kubernetes type.
     pub fn add<T: Serialize + kube::ResourceExt>(&mut self, kind: OwnedKind, object: &T) {
         let mut manifest = serde_json::to_value(object).unwrap_or_default();

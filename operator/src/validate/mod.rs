@@ -2,8 +2,11 @@
 //!
 //! Must not: name a client, a runtime or a clock.
 
+mod bundled_rule;
+mod offline;
 mod pipeline;
 
+pub use offline::offline;
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
     ValidKafka, ValidPipeline, ValidRedis,

@@ -122,6 +122,8 @@ pub enum ValidRedis {
     Managed {
         /// The password: the one that exists, or a new one.
         password: KeptSecret,
+        /// The password before it, which is let in until every worker has the new one.
+        previous: Option<KeptSecret>,
         /// Size of each volume: never below what exists.
         storage: parking_crds::quantity::Bytes,
     },

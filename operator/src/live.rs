@@ -1,0 +1,84 @@
+//! Objects as the cluster holds them now.
+//!
+//! Must not: name a client; `observe` fills it, `apply` and the deciding steps read it.
+
+use std::{collections::BTreeMap, fmt};
+
+use kube::{ResourceExt, core::DynamicObject};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{labels, owned_kinds::OwnedKind};
+
+/// Which object is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: OwnedKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The object of a kind with the given namespace and name.
+    pub fn new(kind: OwnedKind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.row().name, self.namespace, self.name)
+    }
+}
+
+/// The objects of one pipeline that exist.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    objects: BTreeMap<Key, DynamicObject>,
+}
+
+impl Live {
+    /// Adds an object that was read.
+    pub fn insert(&mut self, kind: OwnedKind, object: DynamicObject) {
+        let key = Key::new(kind, object.namespace().unwrap_or_default(), object.name_any());
+        self.objects.insert(key, object);
+    }
+
+    /// The object, if it exists.
+    pub fn get(&self, key: &Key) -> Option<&DynamicObject> {
+        self.objects.get(key)
+    }
+
+    /// The object as a Kubernetes type; none also when it does not read as one.
+    pub fn typed<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
+        typed(self.get(key)?)
+    }
+
+    /// Every object, by kind, namespace and name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &DynamicObject)> {
+        self.objects.iter()
+    }
+
+    /// Objects of one kind.
+    pub fn of_kind(&self, kind: OwnedKind) -> impl Iterator<Item = &DynamicObject> {
+        self.objects.iter().filter(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+    }
+}
+
+/// The object as a Kubernetes type; none when it does not read as one.
+pub fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Option<T> {
+    serde_json::to_value(object).ok().and_then(|value: Value| serde_json::from_value(value).ok())
+}
+
+/// Whether the operator made the object: its field manager cannot be taken away by hand, as a label can.
+pub fn is_ours(object: &DynamicObject) -> bool {
+    object.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(labels::MANAGER))
+}
+
+/// Whether the object is on its way out.
+pub fn is_terminating(object: &DynamicObject) -> bool {
+    object.metadata.deletion_timestamp.is_some()
+}
