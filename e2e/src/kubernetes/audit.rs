@@ -101,8 +101,7 @@ impl AuditLog {
         file.read_to_string(&mut text)?;
         // The last line may be half-written.
         let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
-        let events: Vec<AuditEvent> =
-            whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let events: Vec<AuditEvent> = whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         Ok(events.into_iter().filter(AuditEvent::is_listed).collect())
     }
 }
@@ -167,7 +166,8 @@ impl AuditEvent {
     /// Whether it asked for a change; a dry run does not.
     #[must_use]
     pub fn changes(&self) -> bool {
-        let writes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        let writes =
+            matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         writes && !self.uri.contains("dryRun=")
     }
 }

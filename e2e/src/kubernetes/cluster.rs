@@ -6,7 +6,10 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::{runtime::{Handle, RuntimeFlavor}, sync::Mutex};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Mutex,
+};
 
 use crate::locate::tool;
 

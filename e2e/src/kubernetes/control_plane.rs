@@ -18,7 +18,10 @@ use serde::Deserialize;
 
 use crate::locate::tool;
 
-use super::{audit::AuditLog, error::{Error, Result}};
+use super::{
+    audit::AuditLog,
+    error::{Error, Result},
+};
 
 /// The servers of this test binary.
 #[derive(Debug)]

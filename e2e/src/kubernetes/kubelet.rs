@@ -272,7 +272,7 @@ async fn bind(pods: &Api<Pod>, pod: &Pod) -> std::result::Result<(), kube::Error
     };
     let metadata =
         kube::api::ObjectMeta { name: pod.metadata.name.clone(), ..kube::api::ObjectMeta::default() };
-    let binding = serde_json::to_vec(&Binding { metadata, target }).map_err(kube::Error::SerdeError)?;
+    let binding = Binding { metadata, target };
     let how = PostParams::default();
     let answer: std::result::Result<serde_json::Value, _> =
         pods.create_subresource("binding", &pod.name_any(), &how, &binding).await;

@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1::{Namespace as Core, ServiceAccount},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, Resource,
     api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams},
     discovery::{Discovery, Scope, verbs},
 };
@@ -107,7 +107,7 @@ async fn content(client: Client, namespace: &str) -> Result<Vec<Value>> {
         }
         let api = api_of(&client, &resource, &capabilities.scope, namespace);
         for mut object in api.list(&ListParams::default()).await? {
-            object.managed_fields_mut().clear();
+            object.metadata.managed_fields = None;
             object.types = Some(kube::core::TypeMeta {
                 api_version: resource.api_version.clone(),
                 kind: resource.kind.clone(),

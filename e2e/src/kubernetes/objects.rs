@@ -22,9 +22,7 @@ pub fn parse(yaml: &str) -> Result<Vec<DynamicObject>> {
         serde_saphyr::from_multiple(yaml).map_err(|error| Error::Manifest(error.to_string()))?;
     let objects = documents.into_iter().filter(|document| !document.is_null());
     objects
-        .map(|document| {
-            serde_json::from_value(document).map_err(|error| Error::Manifest(error.to_string()))
-        })
+        .map(|document| serde_json::from_value(document).map_err(|error| Error::Manifest(error.to_string())))
         .collect()
 }
 
@@ -33,7 +31,8 @@ pub fn parse(yaml: &str) -> Result<Vec<DynamicObject>> {
 /// # Errors
 /// When the cluster does not serve the kind.
 pub async fn api_for(client: &Client, object: &DynamicObject, namespace: &str) -> Result<Api<DynamicObject>> {
-    let types = object.types.as_ref().ok_or_else(|| Error::Manifest("apiVersion and kind are missing".to_owned()))?;
+    let types =
+        object.types.as_ref().ok_or_else(|| Error::Manifest("apiVersion and kind are missing".to_owned()))?;
     let gvk = GroupVersionKind::try_from(types).map_err(|error| Error::Manifest(error.to_string()))?;
     let (resource, capabilities) = pinned_kind(client, &gvk).await?;
     let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
@@ -58,7 +57,11 @@ pub async fn apply(client: &Client, namespace: &str, yaml: &str) -> Result<Vec<D
     let mut stored = Vec::new();
     for object in parse(yaml)? {
         let api = api_for(client, &object, namespace).await?;
-        let name = object.metadata.name.clone().ok_or_else(|| Error::Manifest("metadata.name is missing".to_owned()))?;
+        let name = object
+            .metadata
+            .name
+            .clone()
+            .ok_or_else(|| Error::Manifest("metadata.name is missing".to_owned()))?;
         stored.push(api.patch(&name, &how, &Patch::Apply(&object)).await?);
     }
     Ok(stored)

@@ -88,8 +88,16 @@ fn log_in(administrator: &Kubeconfig, user: AuthInfo, namespace: &str) -> Kubeco
         ..Context::default()
     };
     Kubeconfig {
-        auth_infos: vec![NamedAuthInfo { name: "operator".to_owned(), auth_info: Some(user), ..NamedAuthInfo::default() }],
-        contexts: vec![NamedContext { name: "operator".to_owned(), context: Some(context), ..NamedContext::default() }],
+        auth_infos: vec![NamedAuthInfo {
+            name: "operator".to_owned(),
+            auth_info: Some(user),
+            ..NamedAuthInfo::default()
+        }],
+        contexts: vec![NamedContext {
+            name: "operator".to_owned(),
+            context: Some(context),
+            ..NamedContext::default()
+        }],
         current_context: Some("operator".to_owned()),
         ..administrator.clone()
     }

@@ -136,7 +136,10 @@ impl Shared {
     }
 
     /// How long the object must still wait; `None` when nothing acts on it.
-    #[expect(clippy::disallowed_methods, reason = "outside the system under test the real clock is the only one")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "outside the system under test the real clock is the only one"
+    )]
     fn delay(&self, object: &DynamicObject) -> Option<Duration> {
         let mut state = self.state();
         match state.mode {
@@ -273,7 +276,12 @@ fn annotated(object: &DynamicObject, annotation: &str, value: &str) -> bool {
 ///
 /// # Errors
 /// When the API server refuses an object.
-pub async fn make_kafka(namespace: &Namespace, name: &str, listeners: &[Listener], authorization: Option<&str>) -> Result<()> {
+pub async fn make_kafka(
+    namespace: &Namespace,
+    name: &str,
+    listeners: &[Listener],
+    authorization: Option<&str>,
+) -> Result<()> {
     let declared: Vec<Value> = listeners
         .iter()
         .map(|listener| {
@@ -292,7 +300,8 @@ pub async fn make_kafka(namespace: &Namespace, name: &str, listeners: &[Listener
     if let Some(kind) = authorization {
         kafka["spec"]["kafka"]["authorization"] = json!({"type": kind});
     }
-    let kafkas = Api::<DynamicObject>::namespaced_with(namespace.client(), namespace.name(), &resource("Kafka"));
+    let kafkas =
+        Api::<DynamicObject>::namespaced_with(namespace.client(), namespace.name(), &resource("Kafka"));
     let how = PatchParams::apply(objects::FIELD_MANAGER).force();
     kafkas.patch(name, &how, &Patch::Apply(&kafka)).await?;
     let served: Vec<Value> = listeners

@@ -61,19 +61,23 @@ spec:
 fn status() -> WorkerStatus {
     let text = json!({
         "pipeline": {"namespace": "parking", "name": "city"}, "role": "alert", "version": "0.1.0", "phase": "Running",
-        "partitions": [{"partition": 0, "position": 3, "end": 5}],
+        "partitions": [{"stream": "events", "partition": 0, "position": 3, "end": 5}],
     });
     serde_json::from_value(text).unwrap()
 }
 
 /// Waits until the set has this many ready replicas of its newest revision.
-async fn ready(sets: &Api<StatefulSet>, wanted: i32) {
+async fn ready(sets: &Api<StatefulSet>, kubelet: &Kubelet, wanted: i32) {
     eventually("ready replicas", LIMIT, async || {
         let set = sets.get("city").await.map_err(|error| error.to_string())?;
         let status = set.status.clone().unwrap_or_default();
         let counts = (status.ready_replicas.unwrap_or_default(), status.updated_replicas.unwrap_or_default());
         let newest = status.observed_generation == set.metadata.generation;
-        if counts == (wanted, 2) && newest { Ok(()) } else { Err(format!("{status:?}")) }
+        if counts == (wanted, 2) && newest {
+            Ok(())
+        } else {
+            Err(format!("{status:?} {:?}", kubelet.problems()))
+        }
     })
     .await
     .unwrap();
@@ -94,7 +98,7 @@ async fn pods_of_a_stateful_set_become_ready_with_bound_claims_and_answer_for_th
     let workers = Box::new(|_: &Pod| Some(Behaviour::Answers(status())));
     let kubelet = Kubelet::start(&namespace, Rules { workers, ..Rules::default() }).await.unwrap();
     namespace.apply(STATEFUL).await.unwrap();
-    ready(&namespace.api(), 2).await;
+    ready(&namespace.api(), &kubelet, 2).await;
 
     for claim in namespace.api::<PersistentVolumeClaim>().list(&ListParams::default()).await.unwrap() {
         assert_eq!(claim.status.unwrap().phase.as_deref(), Some("Bound"));
@@ -138,7 +142,7 @@ async fn an_image_that_cannot_be_pulled_is_never_ready_until_it_is_replaced() {
     .unwrap();
     pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     namespace.apply(STATEFUL).await.unwrap();
-    ready(&namespace.api(), 2).await;
+    ready(&namespace.api(), &kubelet, 2).await;
     assert_eq!(kubelet.problems(), Vec::<String>::new());
 }
 
@@ -149,9 +153,9 @@ async fn a_pod_that_a_test_calls_unready_is_no_ready_replica() {
     let unready = Box::new(|pod: &Pod| pod.name_any() == "city-0");
     let kubelet = Kubelet::start(&namespace, Rules { unready, ..Rules::default() }).await.unwrap();
     namespace.apply(STATEFUL).await.unwrap();
-    ready(&namespace.api(), 1).await;
+    ready(&namespace.api(), &kubelet, 1).await;
     kubelet.change(|rules| rules.unready = Box::new(|_| false));
-    ready(&namespace.api(), 2).await;
+    ready(&namespace.api(), &kubelet, 2).await;
 }
 
 #[tokio::test]
@@ -168,7 +172,8 @@ async fn pods_of_jobs_end_as_told() {
         eventually(how, LIMIT, async || {
             let status = jobs.get(name).await.map_err(|error| error.to_string())?.status.unwrap_or_default();
             let conditions = status.conditions.clone().unwrap_or_default();
-            let holds = conditions.iter().any(|condition| condition.type_ == how && condition.status == "True");
+            let holds =
+                conditions.iter().any(|condition| condition.type_ == how && condition.status == "True");
             if holds { Ok(()) } else { Err(format!("{status:?}")) }
         })
         .await
@@ -193,7 +198,9 @@ fn verdict(object: &DynamicObject) -> String {
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
     let told: Vec<String> = conditions
         .iter()
-        .map(|one| format!("{}={} {}", text(one, "type"), text(one, "status"), text(one, "reason")).trim().to_owned())
+        .map(|one| {
+            format!("{}={} {}", text(one, "type"), text(one, "status"), text(one, "reason")).trim().to_owned()
+        })
         .collect();
     told.join(", ")
 }
@@ -207,14 +214,20 @@ async fn judged(api: &Api<DynamicObject>, name: &str, wanted: &str) -> DynamicOb
     eventually(&format!("{name}: {wanted}"), LIMIT, async || {
         let object = api.get(name).await.map_err(|error| error.to_string())?;
         let current = object.data["status"]["observedGeneration"].as_i64() == object.metadata.generation;
-        if current && verdict(&object) == wanted { Ok(object) } else { Err(format!("{:?}", object.data["status"])) }
+        if current && verdict(&object) == wanted {
+            Ok(object)
+        } else {
+            Err(format!("{:?}", object.data["status"]))
+        }
     })
     .await
     .unwrap()
 }
 
 fn topic(name: &str, spec: &str) -> String {
-    format!("{{apiVersion: kafka.strimzi.io/v1, kind: KafkaTopic, metadata: {{name: {name}, labels: {{strimzi.io/cluster: events}}}}, spec: {spec}}}")
+    format!(
+        "{{apiVersion: kafka.strimzi.io/v1, kind: KafkaTopic, metadata: {{name: {name}, labels: {{strimzi.io/cluster: events}}}}, spec: {spec}}}"
+    )
 }
 
 async fn annotate(api: &Api<DynamicObject>, name: &str, annotation: &str, value: Value) {
@@ -248,7 +261,9 @@ async fn topics_get_the_verdicts_of_the_topic_operator() {
     topics.delete("two", &DeleteParams::default()).await.unwrap();
 
     annotate(&topics, "one", "strimzi.io/pause-reconciliation", json!("true")).await;
-    assert!(judged(&topics, "one", "ReconciliationPaused=True").await.data["status"].get("topicId").is_none());
+    assert!(
+        judged(&topics, "one", "ReconciliationPaused=True").await.data["status"].get("topicId").is_none()
+    );
     annotate(&topics, "one", "strimzi.io/pause-reconciliation", Value::Null).await;
     judged(&topics, "one", "Ready=True").await;
 
@@ -286,7 +301,10 @@ async fn a_topic_operator_that_is_gone_leaves_its_finalizer_and_one_that_is_abse
     namespace.apply(&topic("two", "{partitions: 1, replicas: 1}")).await.unwrap();
     topics.delete("one", &DeleteParams::default()).await.unwrap();
     let left = topics.get("one").await.unwrap();
-    assert_eq!((left.finalizers(), left.metadata.deletion_timestamp.is_some()), (&[FINALIZER.to_owned()][..], true));
+    assert_eq!(
+        (left.finalizers(), left.metadata.deletion_timestamp.is_some()),
+        (&[FINALIZER.to_owned()][..], true)
+    );
     assert_eq!(topics.get("two").await.unwrap().data.get("status"), None);
     double.set(Mode::Prompt);
     judged(&topics, "two", "Ready=True").await;
@@ -315,10 +333,15 @@ async fn users_get_a_secret_by_their_authentication_and_another_one_on_demand() 
         ("one", "tls", "CN=one", vec!["ca.crt", "user.crt", "user.key"]),
         ("two", "scram-sha-512", "two", vec!["password", "sasl.jaas.config"]),
     ] {
-        let user = format!("{{apiVersion: kafka.strimzi.io/v1, kind: KafkaUser, metadata: {{name: {name}, labels: {{strimzi.io/cluster: events}}}}, spec: {{authentication: {{type: {kind}}}}}}}");
+        let user = format!(
+            "{{apiVersion: kafka.strimzi.io/v1, kind: KafkaUser, metadata: {{name: {name}, labels: {{strimzi.io/cluster: events}}}}, spec: {{authentication: {{type: {kind}}}}}}}"
+        );
         namespace.apply(&user).await.unwrap();
         let ready = judged(&users, name, "Ready=True").await;
-        assert_eq!((&ready.data["status"]["username"], &ready.data["status"]["secret"]), (&json!(username), &json!(name)));
+        assert_eq!(
+            (&ready.data["status"]["username"], &ready.data["status"]["secret"]),
+            (&json!(username), &json!(name))
+        );
         let data = secrets.get(name).await.unwrap().data.unwrap();
         assert_eq!(data.keys().collect::<Vec<_>>(), keys);
         annotate(&users, name, "strimzi.io/force-renew", json!("true")).await;
@@ -355,7 +378,8 @@ subjects: [{kind: ServiceAccount, name: operator}]
         let mut command = Command::new(&kubectl);
         let process = Operator::run(command.args(["get", resource]), &kubeconfig).unwrap();
         let mut again = Command::new(&kubectl);
-        let finished = run(again.arg("--kubeconfig").arg(process.kubeconfig()).args(["get", resource]), LIMIT).unwrap();
+        let finished =
+            run(again.arg("--kubeconfig").arg(process.kubeconfig()).args(["get", resource]), LIMIT).unwrap();
         assert_eq!(finished.status.success(), allowed, "{}", finished.stderr);
         assert!(allowed || finished.stderr.contains(&identity.user()), "{}", finished.stderr);
     }

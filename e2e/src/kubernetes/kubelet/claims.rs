@@ -32,7 +32,9 @@ pub(super) async fn bind(client: &Client, claim: &PersistentVolumeClaim) -> Resu
     };
     let wanted = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     let has = claim.status.as_ref().and_then(|status| status.capacity.as_ref());
-    let size = |sizes: Option<&std::collections::BTreeMap<String, _>>| sizes.and_then(|sizes| sizes.get("storage").cloned());
+    let size = |sizes: Option<&std::collections::BTreeMap<String, _>>| {
+        sizes.and_then(|sizes| sizes.get("storage").cloned())
+    };
     if claim.metadata.deletion_timestamp.is_some() || size(wanted) == size(has) {
         return Ok(());
     }

@@ -48,9 +48,7 @@ pub(super) fn status(pod: &Pod, rules: &Rules, node: &str, address: IpAddr, rest
     }
     let truth = |holds: bool| if holds { "True" } else { "False" };
     let since = if ready_in(&old) == life.is_ready() { ready_since(&old) } else { None };
-    let condition = |kind: &str, holds: bool| {
-        json!({"type": kind, "status": truth(holds), "lastTransitionTime": since.clone().unwrap_or_else(|| json!(now))})
-    };
+    let condition = |kind: &str, holds: bool| json!({"type": kind, "status": truth(holds), "lastTransitionTime": since.clone().unwrap_or_else(|| json!(now))});
     Some(json!({
         "phase": life.phase(),
         "hostIP": node, "hostIPs": [{"ip": node}],
@@ -75,8 +73,12 @@ enum Life {
 
 impl Life {
     fn of(pod: &Pod, rules: &Rules) -> Self {
-        let mut containers = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        if containers.any(|container| container.image.as_deref().is_some_and(|image| image.ends_with(":bad"))) {
+        let mut containers = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        if containers.any(|container| container.image.as_deref().is_some_and(|image| image.ends_with(":bad")))
+        {
             return Self::NoImage;
         }
         let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();

@@ -66,7 +66,12 @@ pub(super) async fn attend(
     }
 }
 
-fn judge(object: &DynamicObject, topic: &str, all: &[std::sync::Arc<DynamicObject>], shared: &Shared) -> Verdict {
+fn judge(
+    object: &DynamicObject,
+    topic: &str,
+    all: &[std::sync::Arc<DynamicObject>],
+    shared: &Shared,
+) -> Verdict {
     let refused = |reason, message: String| Verdict::Refused { reason, message };
     if told_name(object).as_str().is_some_and(|told| told != topic) {
         return refused("NotSupported", "Changing spec.topicName is not supported".to_owned());
@@ -107,10 +112,16 @@ fn told_name(object: &DynamicObject) -> Value {
 }
 
 /// The object that has the topic already, as `NAMESPACE/NAME`.
-fn older_claim(object: &DynamicObject, all: &[std::sync::Arc<DynamicObject>], shared: &Shared) -> Option<String> {
+fn older_claim(
+    object: &DynamicObject,
+    all: &[std::sync::Arc<DynamicObject>],
+    shared: &Shared,
+) -> Option<String> {
     let topic = topic_name(object);
+    // Timestamps are whole seconds: of two in one second, the one that has the topic is the older.
     let age = |object: &DynamicObject| {
-        (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.metadata.uid.clone())
+        let made = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (made, object.data.pointer("/status/topicId").is_none(), object.metadata.uid.clone())
     };
     let rivals = all.iter().filter(|other| {
         shared.is_mine(other)
@@ -119,9 +130,9 @@ fn older_claim(object: &DynamicObject, all: &[std::sync::Arc<DynamicObject>], sh
             && !annotated(other, "strimzi.io/managed", "false")
             && age(other) < age(object)
     });
-    rivals
-        .min_by_key(|other| age(other))
-        .map(|other| format!("{}/{}", text(other.metadata.namespace.as_ref()), text(other.metadata.name.as_ref())))
+    rivals.min_by_key(|other| age(other)).map(|other| {
+        format!("{}/{}", text(other.metadata.namespace.as_ref()), text(other.metadata.name.as_ref()))
+    })
 }
 
 fn text(value: Option<&String>) -> &str {

@@ -48,9 +48,9 @@ async fn keep_secret(
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace);
     let stored = secrets.get_opt(&name).await?;
     let renew = annotated(object, "strimzi.io/force-renew", "true");
-    let fits = stored.and_then(|secret| secret.data).is_some_and(|data| {
-        content.as_object().into_iter().flatten().all(|(key, _)| data.contains_key(key))
-    });
+    let fits = stored
+        .and_then(|secret| secret.data)
+        .is_some_and(|data| content.as_object().into_iter().flatten().all(|(key, _)| data.contains_key(key)));
     if fits && !renew {
         return Ok(());
     }
