@@ -322,6 +322,6 @@ fn keeps_firing_for_a_day_at_most() -> Rule {
     Rule::new(format!(
         "!has(self.keepFiringFor) || {one_day} || (({no_day}) && {below_a_day} <= duration('24h'))"
     ))
-        .message("keepFiringFor must be at most 24h")
-        .field_path(".keepFiringFor")
+    .message("keepFiringFor must be at most 24h")
+    .field_path(".keepFiringFor")
 }

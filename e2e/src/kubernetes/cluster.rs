@@ -34,8 +34,8 @@ impl Cluster {
     /// # Errors
     /// When there is no cluster, or the test runs on more than one thread.
     pub async fn join() -> Result<Self> {
-        let cluster = Self::join_bare().await?;
         static INSTALLED: OnceLock<Mutex<bool>> = OnceLock::new();
+        let cluster = Self::join_bare().await?;
         let mut installed = INSTALLED.get_or_init(|| Mutex::new(false)).lock().await;
         if !*installed {
             definitions::install(&cluster.client, &Definitions::all()?).await?;

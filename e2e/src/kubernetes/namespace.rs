@@ -1,6 +1,6 @@
 //! A namespace for one test: random name, told in full when the test fails, deleted when it ends.
 
-use std::{env, fmt::Write as _, fs, io, path::PathBuf, thread};
+use std::{env, fmt::Write as _, fs, io, thread};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -148,7 +148,7 @@ fn end(cluster: &Cluster, name: &str, failed: bool) -> Result<()> {
 
 async fn tell(client: Client, name: &str) -> Result<()> {
     let objects = content(client, name).await?;
-    let file = PathBuf::from(env::temp_dir()).join(format!("parking-e2e-{name}.json"));
+    let file = env::temp_dir().join(format!("parking-e2e-{name}.json"));
     fs::write(&file, serde_json::to_vec_pretty(&objects).map_err(io::Error::from)?)?;
     let mut told = format!("{} objects of {name} are in {}\n", objects.len(), file.display());
     for event in objects.iter().filter(|object| object["kind"] == "Event") {

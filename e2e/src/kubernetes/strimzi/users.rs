@@ -1,5 +1,10 @@
 //! Verdicts of the User Operator.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON made here: an unknown key reads as null and is made when written"
+)]
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
