@@ -320,8 +320,12 @@ fn no_self_inhibition() -> Rule {
 }
 
 fn keeps_firing_for_a_day_at_most() -> Rule {
-    let keep = crate::rules::duration("self.keepFiringFor");
-    Rule::new(format!("!has(self.keepFiringFor) || {keep} <= duration('24h')"))
-        .message("keepFiringFor must be at most 24h")
-        .field_path(".keepFiringFor")
+    let below_a_day = crate::rules::below_a_day("self.keepFiringFor");
+    let one_day = "self.keepFiringFor.matches('^0*1d(0+(h|ms|m|s))*$')";
+    let no_day = "!self.keepFiringFor.contains('d') || self.keepFiringFor.matches('^0+d')";
+    Rule::new(format!(
+        "!has(self.keepFiringFor) || {one_day} || (({no_day}) && {below_a_day} <= duration('24h'))"
+    ))
+    .message("keepFiringFor must be at most 24h")
+    .field_path(".keepFiringFor")
 }

@@ -269,11 +269,11 @@ fn computes_something() -> Rule {
 }
 
 fn window_is_a_multiple() -> Rule {
-    let seconds = |field: &str, default: &str| {
-        let text = crate::rules::duration(&format!("self.{field}"));
-        format!("(has(self.{field}) ? {text} : duration('{default}')).getSeconds()")
+    let seconds = |field: &str, default: u32| {
+        let text = crate::rules::seconds(&format!("self.{field}"));
+        format!("(has(self.{field}) ? {text} : {default})")
     };
-    let (window, granularity) = (seconds("window", "24h"), seconds("granularity", "1h"));
+    let (window, granularity) = (seconds("window", 86_400), seconds("granularity", 3_600));
     Rule::new(format!("{granularity} < 1 || ({window} >= {granularity} && {window} % {granularity} == 0)"))
         .message("window must be a multiple of granularity, in whole seconds")
         .field_path(".window")

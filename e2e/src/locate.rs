@@ -17,8 +17,39 @@ pub fn repository() -> &'static Path {
 /// # Errors
 /// When there is no such file; the message says how to build it.
 pub fn parking() -> io::Result<PathBuf> {
-    if let Some(named) = env::var_os("PARKING_BIN") {
-        return existing(PathBuf::from(named));
+    built("parking", "PARKING_BIN")
+}
+
+/// The binary `parking-operator`: the file that `PARKING_OPERATOR_BIN` names, else the one built beside this test.
+///
+/// # Errors
+/// When there is no such file; the message says how to build it.
+pub fn operator() -> io::Result<PathBuf> {
+    built("parking-operator", "PARKING_OPERATOR_BIN")
+}
+
+/// The plug-in `kubectl-parking`: the file that `KUBECTL_PARKING_BIN` names, else the one built beside this test.
+///
+/// # Errors
+/// When there is no such file; the message says how to build it.
+pub fn kubectl_plugin() -> io::Result<PathBuf> {
+    built("kubectl-parking", "KUBECTL_PARKING_BIN")
+}
+
+/// A program that `.ci/install servers` builds or takes from outside, such as `parking-servers`, `kubectl`, `helm`.
+///
+/// # Errors
+/// When it is missing; the message says how to get it.
+pub fn tool(name: &str) -> io::Result<PathBuf> {
+    let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache/parking/tools"));
+    let tools = env::var_os("PARKING_TOOLS").map(PathBuf::from).or_else(usual).unwrap_or_default();
+    existing(tools.join("servers/bin").join(name), "run `.ci/install servers`, which builds it")
+}
+
+fn built(name: &str, variable: &str) -> io::Result<PathBuf> {
+    let cure = format!("build it with `cargo build --workspace --bin {name}`, or name it in {variable}");
+    if let Some(named) = env::var_os(variable) {
+        return existing(PathBuf::from(named), &cure);
     }
     // A test executable is TARGET/PROFILE/deps/NAME-HASH; cargo puts binaries into TARGET/PROFILE.
     let test = env::current_exe()?;
@@ -26,20 +57,14 @@ pub fn parking() -> io::Result<PathBuf> {
         .ancestors()
         .nth(2)
         .ok_or_else(|| io::Error::other(format!("{} lies in no target folder", test.display())))?;
-    existing(profile.join("parking"))
+    existing(profile.join(name), &cure)
 }
 
-fn existing(binary: PathBuf) -> io::Result<PathBuf> {
-    if binary.is_file() {
-        return Ok(binary);
+fn existing(program: PathBuf, cure: &str) -> io::Result<PathBuf> {
+    if program.is_file() {
+        return Ok(program);
     }
-    Err(io::Error::new(
-        io::ErrorKind::NotFound,
-        format!(
-            "{} is missing: build it with `cargo build --workspace --bin parking`, or name it in PARKING_BIN",
-            binary.display()
-        ),
-    ))
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing: {cure}", program.display())))
 }
 
 #[cfg(test)]
@@ -53,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_missing_binary_is_named_with_the_way_to_build_it() {
-        let error = existing(PathBuf::from("/nowhere/parking")).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/parking is missing: build it"), "{error}");
+        let error = existing(PathBuf::from("/nowhere/parking"), "build it").unwrap_err().to_string();
+        assert_eq!(error, "/nowhere/parking is missing: build it");
     }
 }

@@ -1,0 +1,334 @@
+//! Stands for Strimzi's Topic Operator and User Operator beside one Kafka cluster, with a Kafka of its own in memory.
+//!
+//! Contract, by the verdicts of Strimzi 1.2 on objects that carry the label `strimzi.io/cluster`:
+//! - a topic that can be had is Ready, with its name and `topicId`; it carries the finalizer
+//!   `strimzi.io/topic-operator`, and is deleted from Kafka with its object;
+//! - fewer partitions, another `topicName` or another replication factor are `NotSupported`;
+//! - of two objects for one topic the older wins, the other is a `ResourceConflict`;
+//! - `strimzi.io/managed: "false"` gives `Unmanaged` and no `topicId`, and deleting the object keeps the topic;
+//! - `strimzi.io/pause-reconciliation: "true"` gives `ReconciliationPaused` and no `topicId`;
+//! - a topic that was deleted in Kafka is made again, with another `topicId`;
+//! - a user gets a Secret by its authentication, named in `status.secret`; `strimzi.io/force-renew` renews it.
+//!
+//! Kafka's own configuration errors, quotas and access lists are not judged. Certificates are random text.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON made here: an unknown key reads as null and is made when written"
+)]
+
+mod topics;
+mod users;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream::select};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+    runtime::{WatchStreamExt as _, reflector, watcher},
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::{background::Background, error::Result, namespace::Namespace, objects};
+
+pub use topics::Topic;
+
+/// Marks the objects of a Kafka cluster.
+pub const CLUSTER_LABEL: &str = "strimzi.io/cluster";
+/// Holds topics until the Topic Operator has seen their deletion.
+pub const FINALIZER: &str = "strimzi.io/topic-operator";
+
+/// How the double works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// At once.
+    #[default]
+    Prompt,
+    /// An object is looked at when it is at least this old.
+    Slow(Duration),
+    /// Not at all, as an operator that was never deployed: no status, no finalizer.
+    Absent,
+}
+
+/// Acts until it is dropped; then finalizers stay, as those of an operator that is gone.
+pub struct Strimzi {
+    shared: Arc<Shared>,
+    _work: Background,
+}
+
+struct Shared {
+    cluster: String,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    mode: Mode,
+    topics: BTreeMap<String, Topic>,
+    problems: Vec<String>,
+    first_seen: BTreeMap<String, Instant>,
+}
+
+/// A listener of a Kafka cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: &'static str,
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// `tls`, `scram-sha-512`, or nothing.
+    pub authentication: Option<&'static str>,
+}
+
+impl Strimzi {
+    /// Begins to act on the topics and users of the Kafka cluster of this name in the namespace.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(namespace: &Namespace, cluster: &str, mode: Mode) -> Result<Self> {
+        let state = Mutex::new(State { mode, ..State::default() });
+        let shared = Arc::new(Shared { cluster: cluster.to_owned(), state, changed: Notify::new() });
+        let (working, name) = (Arc::clone(&shared), namespace.name().to_owned());
+        let work = Background::start(namespace.cluster(), "Strimzi double", move |client| async move {
+            act(&client, &name, &working).await
+        })?;
+        Ok(Self { shared, _work: work })
+    }
+
+    /// Works differently from now on.
+    pub fn set(&self, mode: Mode) {
+        self.shared.state().mode = mode;
+        self.shared.changed.notify_one();
+    }
+
+    /// The topics that Kafka has, by name.
+    #[must_use]
+    pub fn topics(&self) -> BTreeMap<String, Topic> {
+        self.shared.state().topics.clone()
+    }
+
+    /// Deletes a topic in Kafka, behind the back of its object.
+    pub fn delete_in_kafka(&self, topic: &str) {
+        self.shared.state().topics.remove(topic);
+        self.shared.changed.notify_one();
+    }
+
+    /// What the API server refused, in order; conflicts are tried again and not told.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.shared.state().problems.clone()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_mine(&self, object: &DynamicObject) -> bool {
+        let labels = object.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(CLUSTER_LABEL)) == Some(&self.cluster)
+    }
+
+    /// How long the object must still wait; `None` when nothing acts on it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "outside the system under test the real clock is the only one"
+    )]
+    fn delay(&self, object: &DynamicObject) -> Option<Duration> {
+        let mut state = self.state();
+        match state.mode {
+            Mode::Prompt => Some(Duration::ZERO),
+            Mode::Absent => None,
+            Mode::Slow(by) => {
+                let uid = object.metadata.uid.clone().unwrap_or_default();
+                let seen = state.first_seen.entry(uid).or_insert_with(Instant::now);
+                Some(by.saturating_sub(seen.elapsed()))
+            }
+        }
+    }
+
+    fn note(&self, what: &str, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => {}
+            // The object has changed or gone since it was seen: its next event is on the way.
+            Err(super::error::Error::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+            Err(error) => self.state().problems.push(format!("{what}: {error}")),
+        }
+    }
+}
+
+fn resource(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("kafka.strimzi.io", "v1", kind))
+}
+
+async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
+    let topics = Api::namespaced_with(client.clone(), namespace, &resource("KafkaTopic"));
+    let users = Api::namespaced_with(client.clone(), namespace, &resource("KafkaUser"));
+    let (seen_topics, topic_events) = watched(&topics, "KafkaTopic");
+    let (seen_users, user_events) = watched(&users, "KafkaUser");
+    let mut events = std::pin::pin!(select(topic_events, user_events));
+    let mut wait = None;
+    loop {
+        tokio::select! {
+            event = events.next() => if event.is_none() { return Ok(()) },
+            () = shared.changed.notified() => {}
+            () = pause(wait) => {}
+        }
+        wait = None;
+        let all: Vec<Arc<DynamicObject>> = seen_topics.state();
+        for object in all.iter().filter(|object| shared.is_mine(object)) {
+            match shared.delay(object) {
+                Some(Duration::ZERO) => {
+                    let outcome = topics::attend(&topics, object, &all, shared).await;
+                    shared.note("topic", outcome);
+                }
+                later => wait = sooner(wait, later),
+            }
+        }
+        for object in seen_users.state().iter().filter(|object| shared.is_mine(object)) {
+            match shared.delay(object) {
+                Some(Duration::ZERO) => {
+                    let outcome = users::attend(client, &users, object).await;
+                    shared.note("user", outcome);
+                }
+                later => wait = sooner(wait, later),
+            }
+        }
+    }
+}
+
+fn watched(
+    api: &Api<DynamicObject>,
+    kind: &str,
+) -> (reflector::Store<DynamicObject>, impl futures::Stream<Item = ()> + use<>) {
+    let writer = reflector::store::Writer::new(resource(kind));
+    let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
+    (writer.as_reader(), events.reflect(writer).map(|_| ()))
+}
+
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a slow double waits by the real clock")]
+async fn pause(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the status when more than times differ.
+async fn report(api: &Api<DynamicObject>, object: &DynamicObject, mut status: Value) -> Result<()> {
+    status["observedGeneration"] = json!(object.metadata.generation);
+    let old = object.data.get("status").cloned().unwrap_or_default();
+    if timeless(&old) == timeless(&status) {
+        return Ok(());
+    }
+    // A merge keeps what it does not name.
+    for (field, _) in old.as_object().into_iter().flatten() {
+        if status.get(field).is_none() {
+            status[field] = Value::Null;
+        }
+    }
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await?;
+    Ok(())
+}
+
+fn timeless(status: &Value) -> Value {
+    let mut status = status.clone();
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        if let Some(condition) = condition.as_object_mut() {
+            condition.remove("lastTransitionTime");
+        }
+    }
+    if let Some(fields) = status.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    status
+}
+
+#[expect(clippy::disallowed_methods, reason = "outside the system under test the real clock is the only one")]
+fn condition(kind: &str, status: &str, because: Option<(&str, &str)>) -> Value {
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let mut condition = json!({"type": kind, "status": status, "lastTransitionTime": now});
+    if let Some((reason, message)) = because {
+        condition["reason"] = json!(reason);
+        condition["message"] = json!(message);
+    }
+    condition
+}
+
+fn annotated(object: &DynamicObject, annotation: &str, value: &str) -> bool {
+    let annotations = object.metadata.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(annotation)).is_some_and(|found| found == value)
+}
+
+/// Makes a Kafka cluster as Strimzi would show it: ready, with the listeners' addresses in its status and the
+/// Secret of its certificate authority.
+///
+/// # Errors
+/// When the API server refuses an object.
+pub async fn make_kafka(
+    namespace: &Namespace,
+    name: &str,
+    listeners: &[Listener],
+    authorization: Option<&str>,
+) -> Result<()> {
+    let declared: Vec<Value> = listeners
+        .iter()
+        .map(|listener| {
+            let mut declared =
+                json!({"name": listener.name, "port": listener.port, "type": "internal", "tls": listener.tls});
+            if let Some(kind) = listener.authentication {
+                declared["authentication"] = json!({"type": kind});
+            }
+            declared
+        })
+        .collect();
+    let mut kafka = json!({
+        "apiVersion": "kafka.strimzi.io/v1", "kind": "Kafka", "metadata": {"name": name},
+        "spec": {"kafka": {"listeners": declared}, "entityOperator": {"topicOperator": {}, "userOperator": {}}},
+    });
+    if let Some(kind) = authorization {
+        kafka["spec"]["kafka"]["authorization"] = json!({"type": kind});
+    }
+    let kafkas =
+        Api::<DynamicObject>::namespaced_with(namespace.client(), namespace.name(), &resource("Kafka"));
+    let how = PatchParams::apply(objects::FIELD_MANAGER).force();
+    kafkas.patch(name, &how, &Patch::Apply(&kafka)).await?;
+    let served: Vec<Value> = listeners
+        .iter()
+        .map(|listener| {
+            let host = format!("{name}-kafka-bootstrap.{}.svc", namespace.name());
+            json!({
+                "name": listener.name, "addresses": [{"host": host, "port": listener.port}],
+                "bootstrapServers": format!("{host}:{}", listener.port),
+            })
+        })
+        .collect();
+    let status = json!({"status": {
+        "clusterId": "e2e", "kafkaVersion": "4.3.1", "observedGeneration": 1,
+        "listeners": served, "conditions": [condition("Ready", "True", None)],
+    }});
+    kafkas.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+    let authority = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": format!("{name}-cluster-ca-cert"), "labels": {CLUSTER_LABEL: name, "strimzi.io/kind": "Kafka"}},
+        "stringData": {"ca.crt": users::certificate()},
+    });
+    namespace.apply(&authority.to_string()).await?;
+    Ok(())
+}
