@@ -28,11 +28,11 @@ pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
     for worker in &pipeline.topology.workers {
         let role = worker.config.role;
         if let Some(Credentials { data }) = cluster.credentials.get(&role) {
-            add_secret(plan, pipeline, worker.user.as_str(), labels::component(role), data);
+            add_secret(plan, pipeline, id.kafka_login(role).as_str(), labels::component(role), data);
         }
     }
     if let (true, Some(Credentials { data })) = (user::needs_scaler(pipeline), &cluster.scaler_credentials) {
-        add_secret(plan, pipeline, id.scaler_user().as_str(), user::SCALER, data);
+        add_secret(plan, pipeline, id.scaler_login().as_str(), user::SCALER, data);
     }
     if let Some(ca) = &cluster.ca {
         let data = [(CA_KEY.to_owned(), ca.clone())].into();
@@ -110,8 +110,8 @@ mod tests {
         });
         let id = sample::pipeline("").id;
         assert_eq!(copies.len(), 3);
-        assert_eq!(copies[id.user(Role::Alert).as_str()]["data"], serde_json::json!({"user.crt": "YQ=="}));
-        assert_eq!(copies[id.user(Role::Ingest).as_str()]["data"], serde_json::json!({"user.crt": "Yg=="}));
+        assert_eq!(copies[id.kafka_login(Role::Alert).as_str()]["data"], serde_json::json!({"user.crt": "YQ=="}));
+        assert_eq!(copies[id.kafka_login(Role::Ingest).as_str()]["data"], serde_json::json!({"user.crt": "Yg=="}));
         assert_eq!(copies["city-kafka-ca"]["data"], serde_json::json!({"ca.crt": "Yw=="}));
         assert!(copies.values().all(|copy| copy["metadata"]["namespace"] == "parking"));
         assert!(copies.values().all(|copy| copy["metadata"].get("ownerReferences").is_none()));
