@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use k8s_openapi::{
-    api::{core::v1::Pod, storage::v1::StorageClass},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::{core::v1::Pod, storage::v1::StorageClass};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use parking_crds::{
     pipeline::{ManagedRedis, ParkingPipeline},
@@ -28,6 +25,7 @@ use crate::{
     },
     redis::{Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
     validate::{KeptSecret, ValidPipeline},
+    wall_clock,
 };
 
 use super::{Context, StepError, WriteError};
@@ -63,7 +61,7 @@ pub(super) async fn look(
     let wanted = wanted(managed, id, observed, passwords);
     let seen = observe(&members, &wanted.passwords).await;
     let waits = context.remember(id, |memory| memory.redis.clone());
-    let decision = decide(&seen, &wanted, &waits, Timestamp::now());
+    let decision = decide(&seen, &wanted, &waits, wall_clock::now());
     context.remember(id, |memory| memory.redis = decision.waits.clone());
     if let Err(error) = act(&decision.actions, &members, &wanted).await {
         tracing::warn!(pipeline = %id, %error, "Redis could not be told everything; it is asked again");
