@@ -12,8 +12,8 @@ use parking_crds::{
 
 use crate::{
     bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, TAKE_OVER, Wanted},
+    live::Observed,
     monotonic::{self, Instant},
-    observe::Observed,
     problem::Problem,
     validate::KeptSecret,
 };

@@ -14,7 +14,8 @@ use parking_crds::{
 use crate::{
     apply::Writer,
     cluster, labels,
-    observe::{Observed, observe},
+    live::Observed,
+    observe::{Children, observe},
     owned_kinds::OwnedKind,
     plan::topic::release_patch,
     problem::Problem,
@@ -47,7 +48,8 @@ pub(super) async fn step(
         return Ok(Next::Resync);
     };
     let spec = &object.spec;
-    let observed = observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory).await?;
+    let observed =
+        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::All).await?;
     let policy = spec.deletion_policy.clone().unwrap_or_default();
     let pods: Vec<String> =
         observed.pods.iter().filter_map(|pod: &Pod| pod.labels().get(labels::COMPONENT).cloned()).collect();

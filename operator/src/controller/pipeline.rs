@@ -22,13 +22,13 @@ use crate::{
     error::Class,
     labels,
     lifecycle::{self, Position, Positions, Situation},
-    live::Key,
+    live::{Key, Observed},
     metrics::ConditionState,
     monotonic,
     object::{ObjectId, ObjectKind},
-    observe::{Observed, observe, own_secrets},
+    observe::{Children, observe},
     owned_kinds::OwnedKind,
-    plan::{Plan, plan},
+    plan::{Plan, credentials::own_secrets, plan},
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,
@@ -93,7 +93,8 @@ async fn look(
 ) -> Result<Look, StepError> {
     let apis = context.apis();
     let spec = &pipeline.spec;
-    let observed = observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory).await?;
+    let observed =
+        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::Own).await?;
     watch_secrets(id, &observed, context);
     context.workers.register(id);
     let round = context.workers.last(id);

@@ -12,8 +12,7 @@ use rand::{Rng, distr::Alphanumeric};
 use serde_json::json;
 
 use crate::{
-    live::Key,
-    observe::Observed,
+    live::{Key, Observed},
     owned_kinds::OwnedKind,
     plan::{
         Plan, Planned,
@@ -95,7 +94,7 @@ fn wanted(managed: &ManagedRedis, id: &PipelineId, observed: &Observed, password
         servers: managed.replicas(),
         sentinels: managed.sentinels(),
         quorum: quorum(managed.sentinels()),
-        min_replicas: min_replicas_to_write(managed.replicas()).into(),
+        min_replicas: min_replicas_to_write(managed.replicas()),
         settings: settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
         claims: claims(id, observed),
         passwords,
