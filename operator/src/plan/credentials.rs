@@ -5,9 +5,10 @@
 //! Invariants: nothing is planned that is not known yet; a renewed login changes `secret_hash` and so rolls
 //! the pods; the copies carry no owner, so that a foreground deletion leaves workers their login while they drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
+use parking_crds::{names::ObjectName, role::Role, topology::PipelineId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,15 @@ use crate::{
 
 /// Key of the authority in its Secret.
 pub const CA_KEY: &str = "ca.crt";
+
+/// Every Secret that the operator may ever make for a pipeline.
+pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
+    let users = Role::ALL.into_iter().map(|role| id.user(role)).chain([id.scaler_user()]);
+    users
+        .filter_map(|user| user.as_str().parse().ok())
+        .chain([id.kafka_ca_secret(), id.redis_secret()])
+        .collect()
+}
 
 /// Adds the copies that are known.
 pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {

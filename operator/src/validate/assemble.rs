@@ -24,10 +24,12 @@ use super::{
 };
 use crate::{
     apis::Apis,
-    live::typed,
-    observe::Observed,
+    live::{Observed, typed},
     owned_kinds::OwnedKind,
-    plan::{credentials::secret_hash, plan, redis, secrets_of},
+    plan::{
+        credentials::{own_secrets, secret_hash},
+        plan, redis, secrets_of,
+    },
     problem::Problem,
     settings::PlanSettings,
     status::alert_rule::Verdict,
@@ -236,7 +238,7 @@ fn passwords(
 /// Secrets that the spec names and that do not exist. The operator's own are on their way.
 fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
     let id = &topology.pipeline;
-    let own = crate::observe::own_secrets(id);
+    let own = own_secrets(id);
     let named: BTreeSet<_> =
         topology.workers.iter().flat_map(|worker| secrets_of(worker).into_keys()).collect();
     named
