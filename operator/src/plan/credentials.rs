@@ -117,8 +117,14 @@ mod tests {
         });
         let id = sample::pipeline("").id;
         assert_eq!(copies.len(), 3);
-        assert_eq!(copies[id.kafka_login(Role::Alert).as_str()]["data"], serde_json::json!({"user.crt": "YQ=="}));
-        assert_eq!(copies[id.kafka_login(Role::Ingest).as_str()]["data"], serde_json::json!({"user.crt": "Yg=="}));
+        assert_eq!(
+            copies[id.kafka_login(Role::Alert).as_str()]["data"],
+            serde_json::json!({"user.crt": "YQ=="})
+        );
+        assert_eq!(
+            copies[id.kafka_login(Role::Ingest).as_str()]["data"],
+            serde_json::json!({"user.crt": "Yg=="})
+        );
         assert_eq!(copies["city-kafka-ca"]["data"], serde_json::json!({"ca.crt": "Yw=="}));
         assert!(copies.values().all(|copy| copy["metadata"]["namespace"] == "parking"));
         assert!(copies.values().all(|copy| copy["metadata"].get("ownerReferences").is_none()));
