@@ -207,7 +207,6 @@ mod tests {
         let summary = of([Err(PollFailure::TimedOut)]);
         assert_eq!((summary.lag(), summary.firing(), summary.oldest_unread()), (None, None, None));
         assert_eq!(summary.answered[&Role::Alert], (0, 1));
-        assert_eq!(summary.drained(Role::Alert, &[(0, 5)].into()), None);
     }
 
     #[test]
@@ -237,9 +236,6 @@ mod tests {
         ]);
         assert_eq!(summary.lag(), Some(1));
         assert_eq!(summary.oldest_unread(), None);
-        assert_eq!(summary.drained(Role::Alert, &[(0, 8), (1, 3), (2, 0)].into()), Some(true));
-        assert_eq!(summary.drained(Role::Alert, &[(0, 9), (7, 1)].into()), Some(false));
-        assert_eq!(summary.drained(Role::Alert, &[(1, 3), (7, 1)].into()), None);
     }
 
     #[test]
