@@ -12,7 +12,7 @@ use parking_crds::{
     alert_rule::AlertRule,
     condition::{ConditionType, Reason},
     inventory::Inventory,
-    pipeline::{ParkingPipeline, ParkingPipelineStatus, Phase},
+    pipeline::{ParkingPipeline, ParkingPipelineStatus},
     role::Role,
     topology::{PipelineId, Topology},
 };
@@ -213,17 +213,24 @@ async fn apply(
     redis::keep_servers(&mut wanted, valid, managed.report.keep_servers);
     redis::grow(&mut wanted, valid, &assembled.grow);
     let mut problems = Vec::new();
-    let mut keep = BTreeSet::new();
+    let mut keep = of_jobs(observed);
     let rolls = rolling(&wanted, observed);
     if !rolls.is_empty()
         && let Turn::Wait { behind, failing } = context.rollouts.ask(&valid.id, &context.all_pipelines())
     {
         problems.push(waits_for_others(&behind, failing));
         wanted.objects.retain(|object| !rolls.contains(&object.key()));
-        keep = rolls;
+        keep.extend(rolls);
     }
     let writer = Writer::new(&context.client, apis, &observed.live);
     Applying { applied: writer.apply(&wanted, &keep).await, problems }
+}
+
+/// Objects of statistics jobs carry the pipeline's labels too, but are not planned with it.
+fn of_jobs(observed: &Observed) -> BTreeSet<Key> {
+    let objects = observed.live.iter();
+    let of_jobs = objects.filter(|(_, object)| object.labels().contains_key(labels::STATS_JOB));
+    of_jobs.map(|(key, _)| key.clone()).collect()
 }
 
 /// Workloads of roles whose pods would be replaced.
@@ -258,16 +265,6 @@ fn waits_for_others(behind: &[PipelineId], failing: bool) -> Problem {
     }
 }
 
-/// What the spec asks of the pipeline; a command's annotation goes before it.
-pub(super) fn phase(pipeline: &ParkingPipeline) -> Phase {
-    match pipeline.annotations().get(labels::PHASE).map(String::as_str) {
-        Some("Running") => Phase::Running,
-        Some("Paused") => Phase::Paused,
-        Some("Stopped") => Phase::Stopped,
-        _ => pipeline.spec.phase(),
-    }
-}
-
 fn decide(
     pipeline: &ParkingPipeline,
     topology: &Topology,
@@ -291,7 +288,7 @@ fn decide(
         topology,
         apis,
         &Situation {
-            phase: phase(pipeline),
+            phase: lifecycle::wanted(pipeline),
             drain: pipeline.status.as_ref().and_then(|status| status.drain.as_ref()),
             replicas: &replicas,
             positions: &positions(round),
