@@ -59,7 +59,7 @@ fn time(option: &str, text: &str, calendar: &Calendar) -> Result<i64, String> {
 }
 
 fn patch(job: &StatsJob, backfill: Backfill) -> Value {
-    super::connect::manifest::<StatsJob>(json!({
+    super::connect::manifest::<StatsJob>(&json!({
         "name": job.name_any(), "namespace": job.namespace(), "uid": job.uid(),
         "annotations": {labels::BACKFILL: backfill.to_string()},
     }))
@@ -95,7 +95,8 @@ mod tests {
     }
 
     fn request(from: &str, until: &str) -> Result<String, String> {
-        asked(&job(false), from, until, NOW.parse().unwrap()).map(|backfill| backfill.to_string())
+        let now = NOW.parse().map_err(|error: jiff::Error| error.to_string())?;
+        asked(&job(false), from, until, now).map(|backfill| backfill.to_string())
     }
 
     #[test]

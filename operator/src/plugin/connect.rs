@@ -62,7 +62,7 @@ impl Session {
 }
 
 /// A manifest of one of our kinds with nothing but metadata.
-pub(super) fn manifest<K: Resource<DynamicType = ()>>(metadata: Value) -> Value {
+pub(super) fn manifest<K: Resource<DynamicType = ()>>(metadata: &Value) -> Value {
     json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata})
 }
 

@@ -47,7 +47,7 @@ fn patch(pipeline: &ParkingPipeline, told: Option<Phase>) -> Value {
     if let (Some(phase), Some(members)) = (told, metadata.as_object_mut()) {
         members.insert("annotations".to_owned(), json!({labels::PHASE: phase}));
     }
-    super::connect::manifest::<ParkingPipeline>(metadata)
+    super::connect::manifest::<ParkingPipeline>(&metadata)
 }
 
 /// Another manager that holds the annotation keeps it: only that one can give it up.

@@ -80,7 +80,7 @@ fn left_behind(children: &Live, owner: &str) -> String {
         .iter()
         .partition(|(_, object)| object.owner_references().iter().any(|reference| reference.uid == owner));
     let list = |objects: Vec<(&Key, &DynamicObject)>| -> String {
-        objects.iter().map(|(key, _)| format!("  {key}\n")).collect()
+        objects.iter().flat_map(|(key, _)| ["  ".to_owned(), key.to_string(), "\n".to_owned()]).collect()
     };
     let mut text = match stay.len() {
         0 => "Nothing stays behind.\n".to_owned(),
@@ -142,7 +142,7 @@ where
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         Err(error) => return Err(Failure::request(format!("releasing {which}"))(error)),
     }
-    text.push_str(&format!("\n{which} is released.\n"));
+    text.extend(["\n", &which, " is released.\n"]);
     Ok(Answer::fine(text))
 }
 

@@ -1,5 +1,7 @@
 //! What would happen to objects, and what follows for pods and data: pure.
 
+use std::fmt::Write as _;
+
 use kube::ResourceExt;
 use parking_crds::{
     pipeline::{ParkingPipeline, Retention},
@@ -14,7 +16,7 @@ const TEMPLATE: &[&str] = &["spec", "template"];
 
 /// What would happen to an object.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verb {
+pub(super) enum Verb {
     /// It would appear.
     Created,
     /// These fields would change.
@@ -29,19 +31,19 @@ pub enum Verb {
 
 /// An object that would not stay as it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub(super) struct Change {
     /// Its kind.
-    pub kind: String,
+    pub(super) kind: String,
     /// Its namespace.
-    pub namespace: String,
+    pub(super) namespace: String,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// What would happen to it.
-    pub verb: Verb,
+    pub(super) verb: Verb,
 }
 
 /// Which pods would be replaced, and why.
-pub fn rolls(changes: &[Change], live: &Live) -> Vec<String> {
+pub(super) fn rolls(changes: &[Change], live: &Live) -> Vec<String> {
     let mut rolls = Vec::new();
     for change in changes.iter().filter(|change| matches!(change.kind.as_str(), "StatefulSet" | "Deployment"))
     {
@@ -77,7 +79,11 @@ fn reason(field: &FieldChange, file_changed: bool) -> Option<String> {
 }
 
 /// Data that an edit of the pipeline, or its deletion, takes away or leaves unread.
-pub fn stakes(before: Option<&ParkingPipeline>, after: &ParkingPipeline, changes: &[Change]) -> Vec<String> {
+pub(super) fn stakes(
+    before: Option<&ParkingPipeline>,
+    after: &ParkingPipeline,
+    changes: &[Change],
+) -> Vec<String> {
     let mut stakes: Vec<String> = changes.iter().filter_map(shorter_retention).collect();
     let policy = after.spec.deletion_policy.clone().unwrap_or_default();
     let known = before.map(|before| before.spec.deletion_policy.clone().unwrap_or_default());
@@ -101,7 +107,7 @@ pub fn stakes(before: Option<&ParkingPipeline>, after: &ParkingPipeline, changes
     ] {
         match (wish, was) {
             (Retention::Delete, _) if going => {
-                stakes.push(format!("the pipeline is being deleted, and {what} with it"))
+                stakes.push(format!("the pipeline is being deleted, and {what} with it"));
             }
             (Retention::Delete, Some(Retention::Retain) | None) => {
                 stakes.push(format!("from now on, deleting the pipeline deletes {what}"));
@@ -146,7 +152,7 @@ fn shorter_retention(change: &Change) -> Option<String> {
 }
 
 /// Statistics whose results are computed anew.
-pub fn recomputed(before: Option<&StatsJob>, after: &StatsJob) -> Option<String> {
+pub(super) fn recomputed(before: Option<&StatsJob>, after: &StatsJob) -> Option<String> {
     let changed =
         before.is_some_and(|job| Computation::of(&job.spec).id() != Computation::of(&after.spec).id());
     changed.then(|| {
@@ -155,12 +161,12 @@ pub fn recomputed(before: Option<&StatsJob>, after: &StatsJob) -> Option<String>
 }
 
 /// Whether objects of the kind would be pruned when they are not planned.
-pub fn goes(kind: OwnedKind) -> bool {
+pub(super) fn goes(kind: OwnedKind) -> bool {
     crate::apply::is_pruned(kind)
 }
 
-/// Everything as text.
-pub fn show(changes: &[Change], rolls: &[String], stakes: &[String], problems: &[String]) -> String {
+/// Everything as text. Writing to a string cannot fail.
+pub(super) fn show(changes: &[Change], rolls: &[String], stakes: &[String], problems: &[String]) -> String {
     let mut text = String::new();
     for change in changes {
         let Change { kind, namespace, name, verb } = change;
@@ -171,24 +177,29 @@ pub fn show(changes: &[Change], rolls: &[String], stakes: &[String], problems: &
             Verb::Deleted => ("deleted".to_owned(), &[]),
             Verb::Refused(why) => (format!("refused: {why}"), &[]),
         };
-        text.push_str(&format!("{kind} {namespace}/{name}  {word}\n"));
-        fields.iter().for_each(|field| text.push_str(&format!("    {field}\n")));
+        let _ = writeln!(text, "{kind} {namespace}/{name}  {word}");
+        for field in fields {
+            let _ = writeln!(text, "    {field}");
+        }
     }
     for (title, lines) in [("Pods that roll", rolls), ("Data at stake", stakes), ("Problems", problems)] {
         if !lines.is_empty() {
-            text.push_str(&format!("\n{title}\n"));
-            lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+            let _ = writeln!(text, "\n{title}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "    {line}");
         }
     }
     if !changes.is_empty() {
         let count = |wanted: fn(&Verb) -> bool| changes.iter().filter(|change| wanted(&change.verb)).count();
-        text.push_str(&format!(
-            "\n{} created, {} changed, {} deleted, {} refused\n",
+        let _ = writeln!(
+            text,
+            "\n{} created, {} changed, {} deleted, {} refused",
             count(|verb| matches!(verb, Verb::Created)),
             count(|verb| matches!(verb, Verb::Changed(_) | Verb::Remade(_))),
             count(|verb| matches!(verb, Verb::Deleted)),
             count(|verb| matches!(verb, Verb::Refused(_))),
-        ));
+        );
     }
     text
 }

@@ -15,18 +15,18 @@ const HIDDEN: &str = "(hidden)";
 
 /// A field whose value differs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FieldChange {
+pub(super) struct FieldChange {
     /// Members and items that lead to it.
-    pub path: Vec<String>,
+    pub(super) path: Vec<String>,
     /// What stands there; none where nothing does.
-    pub old: Option<Value>,
+    pub(super) old: Option<Value>,
     /// What would stand there; none where nothing would.
-    pub new: Option<Value>,
+    pub(super) new: Option<Value>,
 }
 
 impl FieldChange {
     /// Whether the field lies below a path such as `spec.template`.
-    pub fn is_below(&self, path: &[&str]) -> bool {
+    pub(super) fn is_below(&self, path: &[&str]) -> bool {
         self.path.len() >= path.len() && self.path.iter().zip(path).all(|(step, wanted)| step == wanted)
     }
 }
@@ -64,7 +64,7 @@ fn brief(value: &Value) -> String {
 }
 
 /// What differs, as far as people decide about it: what the server keeps for itself is left out.
-pub fn changes(live: &Value, wanted: &Value) -> Vec<FieldChange> {
+pub(super) fn changes(live: &Value, wanted: &Value) -> Vec<FieldChange> {
     let mut found = Vec::new();
     walk(&mut Vec::new(), Some(&decided(live)), Some(&decided(wanted)), &mut found);
     if wanted.get("kind").or_else(|| live.get("kind")).is_some_and(|kind| kind == "Secret") {

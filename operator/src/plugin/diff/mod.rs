@@ -33,8 +33,8 @@ const CONCURRENCY: usize = 8;
 pub async fn run(session: &Session, arguments: &DiffArguments, now: Timestamp) -> Result<Answer, Failure> {
     let files = Files::of(offline::read(&arguments.files)?, &session.namespace);
     let subjects = match &arguments.name {
-        Some(name) => vec![of_cluster(session, name.as_str()).await?],
-        None => of_files(session, &files).await?,
+        Some(name) => vec![Box::pin(of_cluster(session, name.as_str())).await?],
+        None => Box::pin(of_files(session, &files)).await?,
     };
     let apis = discovery::apis(&session.client).await;
     let apis = apis.map_err(Failure::request("asking which APIs the cluster serves"))?;

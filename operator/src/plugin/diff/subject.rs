@@ -43,7 +43,7 @@ pub(super) struct Files {
     pub(super) rules: Vec<AlertRule>,
     /// Statistics jobs.
     pub(super) jobs: Vec<StatsJob>,
-    /// ConfigMaps.
+    /// `ConfigMap`s.
     pub(super) config_maps: Vec<ConfigMap>,
     /// Secrets, their values as the server keeps them.
     pub(super) secrets: Vec<Secret>,
@@ -96,7 +96,7 @@ pub(super) async fn of_files(session: &Session, files: &Files) -> Result<Vec<Sub
     let mut subjects = Vec::new();
     for ((namespace, name), file) in wanted {
         let session = Session { namespace: namespace.clone(), ..session.clone() };
-        subjects.extend(subject(&session, &name, file, files).await?);
+        subjects.extend(Box::pin(subject(&session, &name, file, files)).await?);
     }
     let known: Vec<PipelineId> =
         subjects.iter().filter_map(|subject| PipelineId::of(&subject.pipeline).ok()).collect();
@@ -111,7 +111,7 @@ pub(super) async fn of_files(session: &Session, files: &Files) -> Result<Vec<Sub
 /// A pipeline as the cluster has it.
 pub(super) async fn of_cluster(session: &Session, name: &str) -> Result<Subject, Failure> {
     let pipeline: ParkingPipeline = session.find(name).await?;
-    let found = subject(session, name, Some(pipeline), &Files::default()).await?;
+    let found = Box::pin(subject(session, name, Some(pipeline), &Files::default())).await?;
     found.ok_or_else(|| Failure::Refused(format!("{name} was deleted just now")))
 }
 

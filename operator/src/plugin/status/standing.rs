@@ -117,8 +117,11 @@ fn stream(object: &DynamicObject, kind: OwnedKind, now: Timestamp) -> Branch {
 fn servers(seen: &Seen, now: Timestamp) -> Branch {
     let conditions =
         seen.pipeline.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let reason = find(conditions, ConditionType::RedisReady).filter(|ready| ready.status != "True");
-    let reason = reason.map(|ready| ready.message.clone()).unwrap_or_default();
+    let (state, tone, reason) = match find(conditions, ConditionType::RedisReady) {
+        None => ("not looked at yet", Tone::Waiting, String::new()),
+        Some(ready) if ready.status == "True" => ("ready", Tone::Good, String::new()),
+        Some(ready) => ("not ready", Tone::Bad, ready.message.clone()),
+    };
     if seen.pipeline.spec.redis.managed.is_none() {
         return Branch::new("redis", "external", Tone::Plain).because(reason);
     }
@@ -128,8 +131,7 @@ fn servers(seen: &Seen, now: Timestamp) -> Branch {
     let (servers, sentinels) = (of(redis::COMPONENT), of(sentinel::COMPONENT));
     let ready = |pods: &[Branch]| pods.iter().filter(|pod| pod.tone == Tone::Good).count();
     let part = |name: &str, pods: Vec<Branch>| counted(name, ready(&pods), pods.len()).with(pods);
-    let tone = if reason.is_empty() { Tone::Good } else { Tone::Bad };
-    Branch::new("redis", if reason.is_empty() { "ready" } else { "not ready" }, tone)
+    Branch::new("redis", state, tone)
         .because(reason)
         .with(vec![part("servers", servers), part("sentinels", sentinels)])
 }
@@ -172,6 +174,7 @@ fn roles(seen: &Seen, now: Timestamp) -> Branch {
         let workload = seen
             .live
             .iter()
+            .filter(|(key, _)| matches!(key.kind, OwnedKind::StatefulSet | OwnedKind::Deployment))
             .find(|(_, object)| object.labels().get(labels::COMPONENT).is_some_and(|of| of == role.as_str()));
         let Some((key, object)) = workload else { continue };
         let Some((ready, wanted)) = replicas(key.kind, object) else { continue };

@@ -270,6 +270,7 @@ proptest! {
             let decision = cluster.look();
             cluster.follow(&decision);
         }
+        cluster.now += SignedDuration::from_mins(1);
         cluster.job.backfill = Some(Backfill { range, asked: cluster.now });
         cluster.again.clear();
         cluster.settle();

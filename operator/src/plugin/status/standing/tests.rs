@@ -15,7 +15,7 @@ fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
 
 fn object(kind: &str, name: &str, component: &str, more: &Value) -> DynamicObject {
     let mut object = json!({
-        "apiVersion": "v1", "kind": kind,
+        "apiVersion": if kind == "StatefulSet" { "apps/v1" } else { "v1" }, "kind": kind,
         "metadata": {"name": name, "namespace": "parking", "generation": 1, "creationTimestamp": THEN,
                      "labels": {labels::COMPONENT: component}},
     });
