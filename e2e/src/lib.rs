@@ -6,6 +6,7 @@
 
 pub mod kubernetes;
 pub mod locate;
+pub mod minio;
 pub mod pipeline;
 pub mod process;
 pub mod readers;

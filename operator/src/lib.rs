@@ -42,3 +42,4 @@ pub mod stats_job;
 pub mod status;
 pub mod uninstall;
 pub mod validate;
+pub mod wall_clock;

@@ -2,13 +2,17 @@
 //!
 //! Must not: name a client; `observe` fills it, `apply` and the deciding steps read it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{ResourceExt, core::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{labels, owned_kinds::OwnedKind};
+use crate::{foreign::strimzi, labels, owned_kinds::OwnedKind};
 
 /// Which object is meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +70,23 @@ impl Live {
     pub fn of_kind(&self, kind: OwnedKind) -> impl Iterator<Item = &DynamicObject> {
         self.objects.iter().filter(move |(key, _)| key.kind == kind).map(|(_, object)| object)
     }
+}
+
+/// What was seen of a pipeline's surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Objects that the operator made for the pipeline.
+    pub live: Live,
+    /// The `Kafka` resource, where the pipeline names one that exists.
+    pub kafka: Option<strimzi::Kafka>,
+    /// Secrets by namespace and name; those that do not exist are absent.
+    pub secrets: BTreeMap<(String, String), Secret>,
+    /// Which Secrets were looked for: a change of any of them matters.
+    pub secret_names: BTreeSet<(String, String)>,
+    /// The ConfigMap with the inventory, where the pipeline names one that exists.
+    pub inventory: Option<ConfigMap>,
+    /// Pods of the pipeline.
+    pub pods: Vec<Pod>,
 }
 
 /// The object as a Kubernetes type; none when it does not read as one.

@@ -12,9 +12,7 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use parking_crds::{
-    names::ObjectName,
     pipeline::{Inventory, Kafka},
-    role::Role,
     topology::{PipelineId, Topology},
 };
 
@@ -24,30 +22,13 @@ use crate::{
     error::{Class, Classify},
     foreign::strimzi,
     labels,
-    live::{Live, typed},
+    live::{Live, Observed, typed},
     owned_kinds::{OwnedKind, Seen},
-    plan::secrets_of,
+    plan::{credentials::own_secrets, secrets_of},
 };
 
 /// Reads of one pipeline that are under way at once.
 const CONCURRENCY: usize = 8;
-
-/// What was seen of a pipeline's surroundings.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// Objects that the operator made for the pipeline.
-    pub live: Live,
-    /// The `Kafka` resource, where the pipeline names one that exists.
-    pub kafka: Option<strimzi::Kafka>,
-    /// Secrets by namespace and name; those that do not exist are absent.
-    pub secrets: BTreeMap<(String, String), Secret>,
-    /// Which Secrets were looked for: a change of any of them matters.
-    pub secret_names: BTreeSet<(String, String)>,
-    /// The ConfigMap with the inventory, where the pipeline names one that exists.
-    pub inventory: Option<ConfigMap>,
-    /// Pods of the pipeline.
-    pub pods: Vec<Pod>,
-}
 
 /// A read failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +51,15 @@ impl Classify for ObserveError {
     }
 }
 
+/// Which objects with a pipeline's labels are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Children {
+    /// Those that are made for the pipeline itself: the others are its statistics jobs' to keep.
+    Own,
+    /// All, also those of its statistics jobs.
+    All,
+}
+
 /// Reads everything that matters for a pipeline.
 pub async fn observe(
     client: &Client,
@@ -77,11 +67,12 @@ pub async fn observe(
     topology: &Topology,
     kafka: &Kafka,
     inventory: &Inventory,
+    children: Children,
 ) -> Result<Observed, ObserveError> {
     let id = &topology.pipeline;
     let kafka_namespace = kafka_namespace(id, kafka);
     let mut observed = Observed {
-        live: live(client, apis, id, kafka_namespace).await?,
+        live: live(client, apis, id, kafka_namespace, children).await?,
         kafka: match &kafka.strimzi {
             Some(cluster) if apis.strimzi.is_some() => {
                 kafka_cluster(client, apis, kafka_namespace, cluster.cluster.as_str()).await?
@@ -120,14 +111,18 @@ pub fn owner_selector(id: &PipelineId) -> String {
     format!("{}={},{}={}", labels::PIPELINE, id.name, labels::PIPELINE_NAMESPACE, id.namespace)
 }
 
-/// Every object that carries the pipeline's labels, of all kinds that the cluster serves.
+/// The objects that carry the pipeline's labels, of all kinds that the cluster serves.
 pub async fn live(
     client: &Client,
     apis: &Apis,
     id: &PipelineId,
     kafka_namespace: &str,
+    children: Children,
 ) -> Result<Live, ObserveError> {
-    let selector = owner_selector(id);
+    let selector = match children {
+        Children::Own => format!("{},!{}", owner_selector(id), labels::STATS_JOB),
+        Children::All => owner_selector(id),
+    };
     let kinds = OwnedKind::all().filter(|kind| kind.row().seen == Seen::Watched && apis.serve(*kind));
     let lists: Vec<_> = kinds
         .map(|kind| {
@@ -223,15 +218,6 @@ fn secret_names(
     names
 }
 
-/// Every Secret that the operator may ever make for a pipeline.
-pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
-    let users = Role::ALL.into_iter().map(|role| id.user(role)).chain([id.scaler_user()]);
-    users
-        .filter_map(|user| user.as_str().parse().ok())
-        .chain([id.kafka_ca_secret(), id.redis_secret()])
-        .collect()
-}
-
 async fn secrets(
     client: &Client,
     names: &BTreeSet<(String, String)>,
@@ -248,5 +234,49 @@ async fn secret(client: Client, name: (String, String)) -> Result<Option<Named<S
     match api.get_opt(&name.1).await {
         Ok(found) => Ok(found.map(|secret| (name, secret))),
         Err(source) => Err(ObserveError { what: format!("Secret {}/{}", name.0, name.1), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// The selector of each list, as the API server reads it.
+    async fn asked_for(children: Children) -> BTreeSet<String> {
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let server = {
+            let asked = Arc::clone(&asked);
+            tower::service_fn(move |request: Request<Body>| {
+                let query = request.uri().query().unwrap_or_default();
+                let query =
+                    query.replace("%2F", "/").replace("%3D", "=").replace("%2C", ",").replace("%21", "!");
+                asked.lock().unwrap().insert(query);
+                let list = r#"{"apiVersion":"v1","kind":"List","metadata":{},"items":[]}"#;
+                std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Body::from(
+                    list.as_bytes().to_vec(),
+                ))))
+            })
+        };
+        let id = PipelineId { namespace: "parking".parse().unwrap(), name: "city".parse().unwrap() };
+        let client = Client::new(server, "default");
+        live(&client, &Apis::default(), &id, "kafka", children).await.unwrap();
+        let asked = asked.lock().unwrap();
+        asked.clone()
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_statistics_jobs_is_seen_only_when_all_is_asked_for() {
+        let owner =
+            "labelSelector=parking.tinyx.io/pipeline=city,parking.tinyx.io/pipeline-namespace=parking";
+        let all = asked_for(Children::All).await;
+        assert!(!all.is_empty() && all.iter().all(|query| query.ends_with(owner)), "{all:?}");
+        let own = asked_for(Children::Own).await;
+        let without = format!("{owner},!parking.tinyx.io/stats-job");
+        assert!(!own.is_empty() && own.iter().all(|query| query.ends_with(&without)), "{own:?}");
     }
 }

@@ -213,9 +213,8 @@ fn kept(seen: &Situation<'_>) -> BTreeSet<Key> {
     for (key, _) in seen.live.iter() {
         let keep = match key.kind {
             // A topic that is still here was given up by its stage: it stays as it is.
-            OwnedKind::KafkaTopic => true,
+            OwnedKind::KafkaTopic | OwnedKind::PersistentVolumeClaim => true,
             OwnedKind::KafkaUser => retains_users,
-            OwnedKind::PersistentVolumeClaim => true,
             OwnedKind::Secret => retains_redis && key.name == seen.id.redis_secret().as_str(),
             _ => false,
         };

@@ -89,7 +89,9 @@ mod tests {
 
     fn seen() -> Rollouts {
         let rollouts = Rollouts::new(1);
-        all().iter().for_each(|id| rollouts.note(id, false, false));
+        for id in all() {
+            rollouts.note(&id, false, false);
+        }
         rollouts
     }
 

@@ -67,6 +67,7 @@ pub enum RunError {
 }
 
 /// Runs until told to stop.
+#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
 pub async fn run(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -166,9 +167,8 @@ async fn lead(
         return Ok(());
     }
     tracing::info!("this replica leads");
-    let found = first_apis(&client).await;
+    let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
     let cluster = cluster_identity(&client).await?;
-    let (apis_sender, apis) = watch::channel(Arc::new(found));
     let concurrency = settings.concurrency;
     let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), concurrency);
     let (rules, rule_loop) = controller::kind(Api::all(client.clone()), concurrency);
@@ -186,25 +186,14 @@ async fn lead(
         cluster,
         apis,
         Stores { pipelines, rules, jobs },
-        triggers.clone(),
+        triggers,
         metrics.clone(),
         health,
         Recorder::new(client.clone(), reporter),
         outgoing,
     )?);
     watches::report_missing(&context.apis(), &context);
-    let (asked, mut asks) = mpsc::unbounded_channel();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(watches::discover(Arc::clone(&context), apis_sender));
-    tasks.spawn(watches::run(Arc::clone(&context)));
-    tasks.spawn(context.secrets.clone().run(client.clone(), asked.clone()));
-    tasks.spawn(context.workers.clone().run(client.clone(), asked));
-    tasks.spawn(async move {
-        while let Some(object) = asks.recv().await {
-            triggers.look(object);
-        }
-    });
-    tasks.spawn(rules_to_pipelines(client, Arc::clone(&context)));
+    let _beside = beside(&client, &context, apis_sender);
     tokio::join!(
         controller::run(
             pipeline_loop,
@@ -234,13 +223,32 @@ async fn lead(
     Ok(())
 }
 
+/// What asks for looks beside the loops; it ends when the set is dropped.
+#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
+fn beside(client: &Client, context: &Arc<Context>, apis: watch::Sender<Arc<Apis>>) -> JoinSet<()> {
+    let (asked, mut asks) = mpsc::unbounded_channel();
+    let triggers = context.triggers.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watches::discover(Arc::clone(context), apis));
+    tasks.spawn(watches::run(Arc::clone(context)));
+    tasks.spawn(context.secrets.clone().run(client.clone(), asked.clone()));
+    tasks.spawn(context.workers.clone().run(client.clone(), asked));
+    tasks.spawn(async move {
+        while let Some(object) = asks.recv().await {
+            triggers.look(object);
+        }
+    });
+    tasks.spawn(rules_to_pipelines(client.clone(), Arc::clone(context)));
+    tasks
+}
+
 /// Asks until the API server says what it serves.
 async fn first_apis(client: &Client) -> Apis {
     loop {
         match discovery::apis(client).await {
             Ok(apis) => return apis,
             Err(error) => {
-                tracing::warn!(%error, "the cluster's APIs could not be listed; they are asked for again")
+                tracing::warn!(%error, "the cluster's APIs could not be listed; they are asked for again");
             }
         }
         monotonic::sleep(DEFINITIONS).await;

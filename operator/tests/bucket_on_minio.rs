@@ -3,7 +3,6 @@
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -18,6 +17,8 @@ use parking_operator::{
     bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, Wanted},
     validate::KeptSecret,
 };
+
+mod installed;
 
 const USER: &str = "test-root";
 const PASSWORD: &str = "test-root-password";
@@ -35,25 +36,11 @@ impl Drop for Minio {
     }
 }
 
-fn program() -> PathBuf {
-    let usual = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/parking/tools"));
-    let tools = std::env::var_os("PARKING_TOOLS").map(PathBuf::from).or_else(usual).unwrap();
-    let program = tools.join("bin/minio");
-    assert!(
-        program.exists(),
-        "{} is missing: GOBIN={} go install \
-         github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
-        program.display(),
-        tools.join("bin").display()
-    );
-    program
-}
-
 impl Minio {
     async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(program())
+        let child = Command::new(installed::program("minio"))
             .args([
                 "server",
                 "--quiet",

@@ -30,6 +30,8 @@ use parking_operator::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+mod installed;
+
 const NAMESPACED: &[&str] =
     &["scope=namespaced", "namespaces={parking,city}", "kafkaNamespaces.kafka={parking,city}"];
 const MONITORING: &[&str] =
@@ -39,24 +41,9 @@ fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
 }
 
-/// A program that the project's installation made.
-fn tool(name: &str) -> PathBuf {
-    let tools = std::env::var_os("PARKING_TOOLS").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/parking/tools"),
-        PathBuf::from,
-    );
-    let program = tools.join("bin").join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: `make test` installs it, or name the folder that holds bin/{name} in PARKING_TOOLS",
-        program.display()
-    );
-    program
-}
-
 fn helm(arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
-    Command::new(tool("helm"))
+    Command::new(installed::program("helm"))
         .args(arguments)
         .current_dir(charts())
         .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, home.path())))
@@ -569,7 +556,7 @@ fn kubeconform(schemas: &Path, text: &str) -> (bool, String) {
     let manifest = schemas.join("rendered.yaml");
     fs::write(&manifest, text).unwrap();
     let location = format!("{}/{{{{ .ResourceKind }}}}.json", schemas.display());
-    let output = Command::new(tool("kubeconform"))
+    let output = Command::new(installed::program("kubeconform"))
         .args(["-strict", "-verbose", "-schema-location", &location])
         .arg(&manifest)
         .output()

@@ -156,9 +156,13 @@ impl Scope {
 mod tests {
     use super::*;
 
-    fn check(members: &str) -> Result<(), RuleError> {
+    fn checked(members: &str) -> Result<(), RuleError> {
+        rule(members).check()
+    }
+
+    fn rule(members: &str) -> AlertRuleSpec {
         let text = format!("{{pipelineRef: {{name: city}}, severity: warning, {members}}}");
-        serde_saphyr::from_str::<AlertRuleSpec>(&text).unwrap().check()
+        serde_saphyr::from_str(&text).unwrap()
     }
 
     fn full(members: &str) -> String {
@@ -179,14 +183,14 @@ mod tests {
             (format!("{}, {selector}", full("")), "spec.scope.zoneSelector.matchExpressions:"),
             (format!("condition: {{absence: {{}}}}, {window}"), "spec.activeWindows:"),
         ] {
-            let error = check(&members).unwrap_err().to_string();
+            let error = checked(&members).unwrap_err().to_string();
             assert!(error.starts_with(field), "{field} {error}");
         }
     }
 
     #[test]
     fn a_good_rule_passes_and_has_the_key_that_its_condition_suggests() {
-        assert_eq!(check(&full(", recover: '6'")), Ok(()));
+        assert_eq!(checked(&full(", recover: '6'")), Ok(()));
         let text = format!("{{pipelineRef: {{name: city}}, severity: warning, {}}}", full(""));
         let spec: AlertRuleSpec = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(spec.instance_key(), Ok(vec![InstanceLabel::CurbZoneId]));

@@ -37,7 +37,7 @@ fn strimzi_log(id: &PipelineId, strimzi: &StrimziKafka, role: Role) -> Log {
         bootstrap_servers: format!("{}-kafka-bootstrap.{namespace}.svc:{port}", strimzi.cluster),
         security_protocol,
         sasl_mechanism: crate::pipeline::SaslMechanism::ScramSha512,
-        credentials: Some(ObjectName::derived(id.user(role).to_string())),
+        credentials: Some(id.kafka_login(role)),
         ca: Some(id.kafka_ca_secret()),
     }
 }

@@ -78,9 +78,20 @@ impl PipelineId {
         UserName::derived(format!("{}-{role}-{}", self.name, self.hash()))
     }
 
-    /// Kafka user of the autoscaler, which looks at lag and nothing else; also the name of its copied Secret.
+    /// Kafka user of the autoscaler, which looks at lag and nothing else.
     pub fn scaler_user(&self) -> UserName {
         UserName::derived(format!("{}-scaler-{}", self.name, self.hash()))
+    }
+
+    /// Secret with a role's login at a Kafka cluster run by Strimzi, in the pipeline's namespace. Never the name of
+    /// the user's own Secret, which may stand in the same namespace.
+    pub fn kafka_login(&self, role: Role) -> ObjectName {
+        ObjectName::derived(format!("{}-{role}-kafka", self.name))
+    }
+
+    /// Secret with the autoscaler's login, as above.
+    pub fn scaler_login(&self) -> ObjectName {
+        ObjectName::derived(format!("{}-scaler-kafka", self.name))
     }
 
     /// Secret with the certificate authority of a Kafka cluster run by Strimzi.

@@ -13,6 +13,7 @@
 
 pub mod audit;
 mod background;
+pub mod chart;
 pub mod cluster;
 pub mod control_plane;
 pub mod definitions;

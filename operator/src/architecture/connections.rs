@@ -19,8 +19,8 @@ use crate::{
     plan::{
         Plan,
         network::{
-            Destination, OPERATOR_NAME, PROGRAM, Place, REDIS, REDIS_PORT, SCRAPERS, SENTINEL, SENTINEL_PORT,
-            STATS, WORKER_PORT, bucket_servers, needs_bucket,
+            Destination, OPERATOR_NAME, PROGRAM, Place, REDIS, SCRAPERS, SENTINEL, SENTINEL_PORT,
+            SERVER_PORT, STATS, WORKER_PORT, bucket_servers, needs_bucket,
         },
     },
     validate::{ValidKafka, ValidPipeline, ValidRedis},
@@ -140,7 +140,7 @@ impl Network<'_> {
         let mut findings = Vec::new();
         for &to in parties.iter().filter(|party| party.is_bound()) {
             for &from in &parties {
-                for port in [WORKER_PORT, REDIS_PORT, SENTINEL_PORT] {
+                for port in [WORKER_PORT, SERVER_PORT, SENTINEL_PORT] {
                     let wanted = wanted(from, to, port);
                     let open = self.open(
                         &from.endpoint(self.pipeline),
@@ -249,7 +249,7 @@ fn wanted(from: Party, to: Party, port: u16) -> bool {
             let watches = matches!(from, Party::Operator | Party::Scraper);
             port == WORKER_PORT && (watches || (role.serves_clients() && !from.is_bound()))
         }
-        Party::Redis => port == REDIS_PORT && uses_redis(from),
+        Party::Redis => port == SERVER_PORT && uses_redis(from),
         Party::Sentinel => port == SENTINEL_PORT && uses_redis(from),
         Party::Stats | Party::Operator | Party::Scraper | Party::Stranger => false,
     }

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use parking_crds::{
     alert_rule::{AlertRule, Engines, Instances},
@@ -22,6 +21,7 @@ use crate::{
         alert_rule::{Facts, Loaded, Verdict, status},
         transitions,
     },
+    wall_clock,
 };
 
 use super::{Context, Next, StepError, writes};
@@ -40,7 +40,7 @@ pub async fn step(rule: Arc<AlertRule>, context: Arc<Context>) -> Result<Next, S
         generation: rule.metadata.generation.unwrap_or_default(),
         verdict: &verdict,
         loaded: loaded.as_ref(),
-        now: Timestamp::now(),
+        now: wall_clock::now(),
     });
     if rule.status.as_ref() != Some(&made) {
         writes::status(&context.client, &*rule, &made).await?;

@@ -12,8 +12,8 @@ use parking_crds::{
 
 use crate::{
     bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, TAKE_OVER, Wanted},
+    live::Observed,
     monotonic::{self, Instant},
-    observe::Observed,
     problem::Problem,
     validate::KeptSecret,
 };
@@ -21,7 +21,7 @@ use crate::{
 use super::Context;
 
 /// How long a bucket that was fine is believed to be.
-const BELIEVED: Duration = Duration::from_secs(300);
+const BELIEVED: Duration = Duration::from_mins(5);
 
 /// What is known of a pipeline's bucket.
 pub(super) struct KnownBucket {
@@ -51,7 +51,7 @@ pub(super) async fn look(
         && is_fresh(known)
     {
         let report = known.report.clone();
-        context.remember(id, |memory| memory.bucket = known_again(known, report.clone(), known.looked));
+        context.remember(id, |memory| memory.bucket = Some(known_again(known, report.clone(), known.looked)));
         return report;
     }
     let store = match known {
@@ -74,14 +74,14 @@ fn is_fresh(known: &KnownBucket) -> bool {
     known.report.problems.is_empty() && monotonic::now() - known.looked < BELIEVED
 }
 
-fn known_again(known: &KnownBucket, report: BucketReport, looked: Instant) -> Option<KnownBucket> {
-    Some(KnownBucket {
+fn known_again(known: &KnownBucket, report: BucketReport, looked: Instant) -> KnownBucket {
+    KnownBucket {
         access: known.access.clone(),
         store: known.store.clone(),
         wanted: known.wanted.clone(),
         report,
         looked,
-    })
+    }
 }
 
 fn wanted(pipeline: &ParkingPipeline, id: &PipelineId, topology: &Topology, context: &Context) -> Wanted {

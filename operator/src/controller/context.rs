@@ -191,9 +191,10 @@ impl Context {
 
     /// Keeps what became of a pipeline's rules, and asks for a look at those for which that changed.
     pub(super) fn keep_verdicts(&self, id: &PipelineId, verdicts: Verdicts) {
-        let before = self.remembered().verdicts.insert(id.clone(), Arc::new(verdicts.clone()));
+        let verdicts = Arc::new(verdicts);
+        let before = self.remembered().verdicts.insert(id.clone(), Arc::clone(&verdicts));
         let before = before.unwrap_or_default();
-        for (name, verdict) in &verdicts {
+        for (name, verdict) in verdicts.iter() {
             if before.get(name) != Some(verdict) {
                 self.triggers.look(ObjectId::new(
                     ObjectKind::AlertRule,
@@ -227,11 +228,6 @@ impl Context {
     /// A look failed: how long to wait.
     pub(super) fn failed(&self, object: &ObjectId, class: Class, hint: Option<Duration>) -> Duration {
         self.remembered().backoff.failed(object, class, rand::random(), hint)
-    }
-
-    /// A pause of about that length, so that objects of the same age are not looked at together.
-    pub(super) fn spread(&self, pause: Duration) -> Duration {
-        pause.mul_f64(0.9 + 0.2 * rand::random::<f64>())
     }
 
     /// Every pipeline that exists.
@@ -275,4 +271,9 @@ impl Context {
             .cloned()
             .collect()
     }
+}
+
+/// A pause of about that length, so that objects of the same age are not looked at together.
+pub(super) fn spread(pause: Duration) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }

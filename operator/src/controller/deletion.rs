@@ -1,6 +1,6 @@
 //! One look at a pipeline that is being deleted.
 
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams, PropagationPolicy},
@@ -14,12 +14,14 @@ use parking_crds::{
 use crate::{
     apply::Writer,
     cluster, labels,
-    observe::{Observed, observe},
+    live::Observed,
+    observe::{Children, observe},
     owned_kinds::OwnedKind,
     plan::topic::release_patch,
     problem::Problem,
     removal::{self, Removal, Situation},
     status::pipeline::{Facts, status},
+    wall_clock,
 };
 
 use super::{Context, Next, StepError, WriteError, bucket, pipeline, writes};
@@ -46,11 +48,12 @@ pub(super) async fn step(
         return Ok(Next::Resync);
     };
     let spec = &object.spec;
-    let observed = observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory).await?;
+    let observed =
+        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::All).await?;
     let policy = spec.deletion_policy.clone().unwrap_or_default();
     let pods: Vec<String> =
         observed.pods.iter().filter_map(|pod: &Pod| pod.labels().get(labels::COMPONENT).cloned()).collect();
-    let now = Timestamp::now();
+    let now = wall_clock::now();
     let deleted = object.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
     let mut situation = Situation {
         id,
@@ -110,7 +113,7 @@ async fn carry_out(
         let params =
             PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
         let patched = cluster::objects(&context.client, OwnedKind::KafkaTopic, apis, &key.namespace)
-            .patch(&key.name, &params, &Patch::Merge(&release_patch(Timestamp::now())))
+            .patch(&key.name, &params, &Patch::Merge(&release_patch(wall_clock::now())))
             .await;
         match patched {
             Ok(_) => {}
@@ -143,7 +146,7 @@ async fn say(
         drain: None,
         workers: None,
         counts: None,
-        now: Timestamp::now(),
+        now: wall_clock::now(),
     });
     // Nothing was looked at but what goes: only these conditions are true statements.
     let told = [ConditionType::Ready, ConditionType::Progressing, ConditionType::Degraded];

@@ -46,7 +46,7 @@ pub use writes::WriteError;
 pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Pause between two tries of a watch that failed is the client's; a reconcile that panicked is tried again after.
-const AFTER_FAULT: Duration = Duration::from_secs(600);
+const AFTER_FAULT: Duration = Duration::from_mins(10);
 
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,13 +116,13 @@ where
     (reader, controller)
 }
 
-/// Runs the controller of a kind until `stop` ends.
+/// Runs the controller of a kind until `until` ends.
 pub async fn run<K, F>(
     controller: Controller<Guarded<K>>,
     kind: ObjectKind,
     context: Arc<Context>,
     triggers: UnboundedReceiver<ObjectId>,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    until: impl Future<Output = ()> + Send + Sync + 'static,
     step: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
 ) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -140,7 +140,7 @@ pub async fn run<K, F>(
     });
     controller
         .reconcile_on(triggers)
-        .graceful_shutdown_on(stop)
+        .graceful_shutdown_on(until)
         .run(
             move |object, context| {
                 let step = step.clone();
@@ -188,7 +188,7 @@ where
     let pause = match &ended {
         Ok(Next::Resync) => {
             context.succeeded(&id);
-            context.spread(context.settings.resync)
+            context::spread(context.settings.resync)
         }
         Ok(Next::After(pause)) => {
             context.succeeded(&id);

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use parking_crds::{
     alert_rule::AlertRule,
@@ -23,13 +22,13 @@ use crate::{
     error::Class,
     labels,
     lifecycle::{self, Position, Positions, Situation},
-    live::Key,
+    live::{Key, Observed},
     metrics::ConditionState,
     monotonic,
     object::{ObjectId, ObjectKind},
-    observe::{Observed, observe, own_secrets},
+    observe::{Children, observe},
     owned_kinds::OwnedKind,
-    plan::{Plan, plan},
+    plan::{Plan, credentials::own_secrets, plan},
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,
@@ -42,6 +41,7 @@ use crate::{
         workers::{WorkersStand, workers},
     },
     validate::{Assembled, Facts, ValidPipeline, assemble, live_topics, topic_ids},
+    wall_clock,
 };
 
 use super::{Context, Next, StepError, bucket, deletion, redis, writes};
@@ -93,7 +93,8 @@ async fn look(
 ) -> Result<Look, StepError> {
     let apis = context.apis();
     let spec = &pipeline.spec;
-    let observed = observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory).await?;
+    let observed =
+        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::Own).await?;
     watch_secrets(id, &observed, context);
     context.workers.register(id);
     let round = context.workers.last(id);
@@ -292,7 +293,7 @@ fn decide(
             drain: pipeline.status.as_ref().and_then(|status| status.drain.as_ref()),
             replicas: &replicas,
             positions: &positions(round),
-            now: Timestamp::now(),
+            now: wall_clock::now(),
         },
     )
 }
@@ -325,7 +326,7 @@ fn timed_out(decision: &lifecycle::Decision) -> Option<Problem> {
 fn retention_at_risk(round: &LastRound, topology: &Topology) -> Option<Problem> {
     let oldest = round.summary.oldest_unread()?;
     let retention = topology.streams.iter().map(|stream| stream.retention.millis()).min()?;
-    let age = Timestamp::now().as_millisecond() - oldest.as_millisecond();
+    let age = wall_clock::now().as_millisecond() - oldest.as_millisecond();
     (age > retention / 2).then(|| Problem {
         condition: ConditionType::RetentionAtRisk,
         reason: Reason::RecordsLost,
@@ -425,7 +426,7 @@ fn watch_secrets(id: &PipelineId, observed: &Observed, context: &Context) {
 async fn leave_alone(pipeline: &ParkingPipeline, context: &Context) -> Result<Next, StepError> {
     let mut status = pipeline.status.clone().unwrap_or_default();
     let generation = pipeline.metadata.generation.unwrap_or_default();
-    let mut conditions = crate::status::Conditions::new(&status.conditions, generation, Timestamp::now());
+    let mut conditions = crate::status::Conditions::new(&status.conditions, generation, wall_clock::now());
     conditions.set(
         ConditionType::ReconciliationPaused,
         true,
@@ -452,7 +453,7 @@ async fn report(pipeline: &ParkingPipeline, context: &Context, look: Look) -> Re
         drain: look.decision.as_ref().and_then(|decision| decision.drain.clone()),
         workers: look.workers,
         counts: look.counts,
-        now: Timestamp::now(),
+        now: wall_clock::now(),
     };
     let mut made = status(&facts);
     made.topic_ids = look.topic_ids.unwrap_or_default();
@@ -502,14 +503,14 @@ pub(super) async fn write(
 ) -> Result<(), StepError> {
     let object =
         ObjectId::new(ObjectKind::Pipeline, &pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
-    let states: Vec<(ConditionType, ConditionState)> = status
+    let standing: Vec<(ConditionType, ConditionState)> = status
         .conditions
         .iter()
         .filter_map(|condition| {
             Some((ConditionType::parse(&condition.type_)?, ConditionState::parse(&condition.status)))
         })
         .collect();
-    context.metrics.conditions(&object, &states);
+    context.metrics.conditions(&object, &standing);
     if pipeline.status.as_ref() == Some(&status) {
         return Ok(());
     }

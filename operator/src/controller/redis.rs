@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use k8s_openapi::{
-    api::{core::v1::Pod, storage::v1::StorageClass},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::{core::v1::Pod, storage::v1::StorageClass};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use parking_crds::{
     pipeline::{ManagedRedis, ParkingPipeline},
@@ -15,8 +12,7 @@ use rand::{Rng, distr::Alphanumeric};
 use serde_json::json;
 
 use crate::{
-    live::Key,
-    observe::Observed,
+    live::{Key, Observed},
     owned_kinds::OwnedKind,
     plan::{
         Plan, Planned,
@@ -28,6 +24,7 @@ use crate::{
     },
     redis::{Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
     validate::{KeptSecret, ValidPipeline},
+    wall_clock,
 };
 
 use super::{Context, StepError, WriteError};
@@ -63,7 +60,7 @@ pub(super) async fn look(
     let wanted = wanted(managed, id, observed, passwords);
     let seen = observe(&members, &wanted.passwords).await;
     let waits = context.remember(id, |memory| memory.redis.clone());
-    let decision = decide(&seen, &wanted, &waits, Timestamp::now());
+    let decision = decide(&seen, &wanted, &waits, wall_clock::now());
     context.remember(id, |memory| memory.redis = decision.waits.clone());
     if let Err(error) = act(&decision.actions, &members, &wanted).await {
         tracing::warn!(pipeline = %id, %error, "Redis could not be told everything; it is asked again");
@@ -97,7 +94,7 @@ fn wanted(managed: &ManagedRedis, id: &PipelineId, observed: &Observed, password
         servers: managed.replicas(),
         sentinels: managed.sentinels(),
         quorum: quorum(managed.sentinels()),
-        min_replicas: min_replicas_to_write(managed.replicas()).into(),
+        min_replicas: min_replicas_to_write(managed.replicas()),
         settings: settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
         claims: claims(id, observed),
         passwords,

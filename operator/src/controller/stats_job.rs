@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use k8s_openapi::{
-    api::{batch::v1::Job, core::v1::Secret},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, PostParams, PropagationPolicy},
@@ -39,12 +36,13 @@ use crate::{
     },
     status::transitions,
     validate::{JobSurroundings, ValidJob, referenced_secrets, stats_job},
+    wall_clock,
 };
 
 use super::{Context, Next, StepError, WriteError, bucket, writes};
 
 /// Longest pause between two looks, so that a lake that moves on is noticed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Takes a job one step further.
 pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, StepError> {
@@ -68,7 +66,7 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     );
     let (runs, live) = runs(&job, &apis, &context).await?;
     let lake = lake(&job, pipeline.as_ref(), &checked, &context).await;
-    let next = decide(&job, &checked, &lake, &runs, Timestamp::now());
+    let next = decide(&job, &checked, &lake, &runs, wall_clock::now());
     carry_out(&next, &namespace, &live, &apis, &context).await?;
     if job.status.as_ref() != Some(&next.status) {
         writes::status(&context.client, &*job, &next.status).await?;
@@ -93,7 +91,7 @@ fn when(
         };
         return Next::Problem(class);
     };
-    let pause = due.duration_since(Timestamp::now());
+    let pause = due.duration_since(wall_clock::now());
     let pause = Duration::try_from(pause).unwrap_or(Duration::ZERO);
     Next::After(pause.clamp(Duration::from_secs(1), LONGEST_PAUSE))
 }

@@ -47,7 +47,7 @@ pub async fn discover(context: Arc<Context>, apis: watch::Sender<Arc<Apis>>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the cluster's APIs could not be listed; the last list stands")
+                tracing::warn!(%error, "the cluster's APIs could not be listed; the last list stands");
             }
         }
     }
@@ -64,6 +64,7 @@ pub fn report_missing(apis: &Apis, context: &Context) {
 }
 
 /// Watches every kind that is served, and begins anew when that changes.
+#[expect(clippy::disallowed_methods, reason = "each watch is a task of its own")]
 pub async fn run(context: Arc<Context>) {
     let mut apis = context.apis.clone();
     let mut running: Option<(JoinSet<()>, AbortHandle)> = None;
@@ -140,7 +141,9 @@ async fn children(context: Arc<Context>, apis: Arc<Apis>, kind: OwnedKind, names
         })
         .for_each(|object| {
             if let Ok(object) = object {
-                owners(&object).into_iter().for_each(|owner| context.triggers.look(owner));
+                for owner in owners(&object) {
+                    context.triggers.look(owner);
+                }
             }
             std::future::ready(())
         })
@@ -168,7 +171,9 @@ async fn clusters(context: Arc<Context>, version: StrimziVersion, namespace: Opt
         .touched_objects()
         .for_each(|object| {
             if let Ok(kafka) = object {
-                users_of(&kafka, &context).into_iter().for_each(|user| context.triggers.look(user));
+                for user in users_of(&kafka, &context) {
+                    context.triggers.look(user);
+                }
             }
             std::future::ready(())
         })

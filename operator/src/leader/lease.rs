@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -13,7 +12,7 @@ use kube::{
 };
 
 use super::candidate::{LeaseSeen, Terms};
-use crate::{gate::LeaseName, labels::MANAGER};
+use crate::{gate::LeaseName, labels::MANAGER, wall_clock};
 
 /// Why the Lease could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +82,6 @@ impl LeaseStore {
         seen(self.api.replace(&self.name, &PostParams::default(), lease).await?)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "shown to people; no replica compares it")]
     fn lease(
         &self,
         before: Option<&LeaseSeen>,
@@ -102,7 +100,7 @@ impl LeaseStore {
                 holder_identity: holder,
                 lease_duration_seconds: Some(seconds),
                 lease_transitions: Some(transitions),
-                renew_time: Some(MicroTime(Timestamp::now())),
+                renew_time: Some(MicroTime(wall_clock::now())),
                 ..LeaseSpec::default()
             }),
         }

@@ -225,7 +225,7 @@ fn login(pipeline: &ValidPipeline, worker: &WorkerPlan) -> Vec<SecretParameter> 
         return Vec::new();
     };
     let secret = match &pipeline.kafka {
-        ValidKafka::Strimzi(_) => Some(pipeline.id.scaler_user().to_string()),
+        ValidKafka::Strimzi(_) => Some(pipeline.id.scaler_login().to_string()),
         ValidKafka::External(_) => credentials.as_ref().map(ToString::to_string),
     };
     let (encrypted, by_password) = match security_protocol {

@@ -5,9 +5,10 @@
 //! Invariants: nothing is planned that is not known yet; a renewed login changes `secret_hash` and so rolls
 //! the pods; the copies carry no owner, so that a foreground deletion leaves workers their login while they drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
+use parking_crds::{names::ObjectName, role::Role, topology::PipelineId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,12 @@ use crate::{
 /// Key of the authority in its Secret.
 pub const CA_KEY: &str = "ca.crt";
 
+/// Every Secret that the operator may ever make for a pipeline.
+pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
+    let logins = Role::ALL.into_iter().map(|role| id.kafka_login(role));
+    logins.chain([id.scaler_login(), id.kafka_ca_secret(), id.redis_secret()]).collect()
+}
+
 /// Adds the copies that are known.
 pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
     let ValidKafka::Strimzi(cluster) = &pipeline.kafka else { return };
@@ -28,11 +35,11 @@ pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
     for worker in &pipeline.topology.workers {
         let role = worker.config.role;
         if let Some(Credentials { data }) = cluster.credentials.get(&role) {
-            add_secret(plan, pipeline, worker.user.as_str(), labels::component(role), data);
+            add_secret(plan, pipeline, id.kafka_login(role).as_str(), labels::component(role), data);
         }
     }
     if let (true, Some(Credentials { data })) = (user::needs_scaler(pipeline), &cluster.scaler_credentials) {
-        add_secret(plan, pipeline, id.scaler_user().as_str(), user::SCALER, data);
+        add_secret(plan, pipeline, id.scaler_login().as_str(), user::SCALER, data);
     }
     if let Some(ca) = &cluster.ca {
         let data = [(CA_KEY.to_owned(), ca.clone())].into();
@@ -110,8 +117,14 @@ mod tests {
         });
         let id = sample::pipeline("").id;
         assert_eq!(copies.len(), 3);
-        assert_eq!(copies[id.user(Role::Alert).as_str()]["data"], serde_json::json!({"user.crt": "YQ=="}));
-        assert_eq!(copies[id.user(Role::Ingest).as_str()]["data"], serde_json::json!({"user.crt": "Yg=="}));
+        assert_eq!(
+            copies[id.kafka_login(Role::Alert).as_str()]["data"],
+            serde_json::json!({"user.crt": "YQ=="})
+        );
+        assert_eq!(
+            copies[id.kafka_login(Role::Ingest).as_str()]["data"],
+            serde_json::json!({"user.crt": "Yg=="})
+        );
         assert_eq!(copies["city-kafka-ca"]["data"], serde_json::json!({"ca.crt": "Yw=="}));
         assert!(copies.values().all(|copy| copy["metadata"]["namespace"] == "parking"));
         assert!(copies.values().all(|copy| copy["metadata"].get("ownerReferences").is_none()));

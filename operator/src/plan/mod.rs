@@ -39,11 +39,10 @@ pub use secret_mount::{Keys, secrets_of};
 pub(crate) mod network {
     pub(crate) use super::{
         destination::{Destination, Place},
-        network_policy::{
-            OPERATOR_NAME, PROGRAM, REDIS, REDIS_PORT, SCRAPERS, SENTINEL, SENTINEL_PORT, STATS,
-            bucket_servers,
-        },
+        network_policy::{OPERATOR_NAME, PROGRAM, SCRAPERS, STATS, bucket_servers},
+        redis::{COMPONENT as REDIS, SENTINEL_PORT, SERVER_PORT},
         secret_mount::needs_bucket,
+        sentinel::COMPONENT as SENTINEL,
         service::PORT as WORKER_PORT,
     };
 }

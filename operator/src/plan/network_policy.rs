@@ -30,7 +30,9 @@ use super::{
     Plan,
     destination::{Destination, Place, block, pods_in, tcp},
     metadata,
+    redis::{COMPONENT as REDIS, SENTINEL_PORT, SERVER_PORT},
     secret_mount::needs_bucket,
+    sentinel::COMPONENT as SENTINEL,
     service,
 };
 use crate::{
@@ -39,16 +41,8 @@ use crate::{
     validate::{ValidKafka, ValidPipeline, ValidRedis},
 };
 
-/// Component of the servers of a managed Redis.
-pub(crate) const REDIS: &str = "redis";
-/// Component of the sentinels of a managed Redis.
-pub(crate) const SENTINEL: &str = "sentinel";
 /// Component of the Jobs that compute statistics.
 pub(crate) const STATS: &str = "stats";
-/// Port of a Redis server.
-pub(crate) const REDIS_PORT: u16 = 6379;
-/// Port of a sentinel.
-pub(crate) const SENTINEL_PORT: u16 = 26379;
 /// Name that the operator's own pods carry.
 pub(crate) const OPERATOR_NAME: &str = "parking-operator";
 /// Names under which scrapers of metrics are installed.
@@ -114,12 +108,12 @@ fn of_redis(pipeline: &ValidPipeline) -> NetworkPolicy {
             pipeline,
             REDIS,
             vec![
-                from(vec![pods(pipeline, clients)], vec![tcp(REDIS_PORT)]),
-                from(vec![operator(pipeline)], vec![tcp(REDIS_PORT)]),
+                from(vec![pods(pipeline, clients)], vec![tcp(SERVER_PORT)]),
+                from(vec![operator(pipeline)], vec![tcp(SERVER_PORT)]),
             ],
             vec![
                 dns(),
-                to_component(pipeline, REDIS, REDIS_PORT),
+                to_component(pipeline, REDIS, SERVER_PORT),
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
@@ -140,7 +134,7 @@ fn of_sentinel(pipeline: &ValidPipeline) -> NetworkPolicy {
             ],
             vec![
                 dns(),
-                to_component(pipeline, REDIS, REDIS_PORT),
+                to_component(pipeline, REDIS, SERVER_PORT),
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ],
         )),
@@ -223,7 +217,7 @@ fn egress(pipeline: &ValidPipeline, worker: &WorkerPlan) -> Vec<NetworkPolicyEgr
     if let (true, Store::Redis { sentinels, .. }) = (config.role.uses_store(), &config.store) {
         match &pipeline.redis {
             ValidRedis::Managed { .. } => rules.extend([
-                to_component(pipeline, REDIS, REDIS_PORT),
+                to_component(pipeline, REDIS, SERVER_PORT),
                 to_component(pipeline, SENTINEL, SENTINEL_PORT),
             ]),
             ValidRedis::External => servers.extend(external_redis(sentinels, domain)),
@@ -271,8 +265,8 @@ fn external_redis(sentinels: &[String], domain: &str) -> Vec<Destination> {
     let known: Vec<Destination> =
         sentinels.iter().flat_map(|sentinel| Destination::of_list(sentinel, domain)).collect();
     let servers = known.iter().map(|sentinel| match &sentinel.place {
-        Place::Namespace(name) => Destination { place: Place::Namespace(name.clone()), port: REDIS_PORT },
-        Place::Address(_) | Place::Anywhere => Destination::anywhere(REDIS_PORT),
+        Place::Namespace(name) => Destination { place: Place::Namespace(name.clone()), port: SERVER_PORT },
+        Place::Address(_) | Place::Anywhere => Destination::anywhere(SERVER_PORT),
     });
     servers.chain(known.iter().cloned()).collect()
 }

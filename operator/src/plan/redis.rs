@@ -3,7 +3,7 @@
 //! Must not: talk to a server; what is said to running servers is decided and sent elsewhere.
 //!
 //! # Who is who
-//! Servers are the pods `<pipeline>-redis-<n>`, port [`REDIS_PORT`], each known by its DNS name alone
+//! Servers are the pods `<pipeline>-redis-<n>`, port [`SERVER_PORT`], each known by its DNS name alone
 //! ([`member_host`]); sentinels are `<pipeline>-redis-sentinel-<n>`, port [`SENTINEL_PORT`]
 //! ([`sentinel_host`]), and know the master as [`MASTER_NAME`]. All of them let in the user `default` with
 //! the password of the Secret `<pipeline>-redis` (key `password`; during a rotation also the one in `previous`).
@@ -100,13 +100,13 @@ pub(super) use pod::{Part, pod_template};
 /// Component of the servers and of what belongs to them.
 pub const COMPONENT: &str = "redis";
 /// Port of every server.
-pub const REDIS_PORT: u16 = 6379;
+pub const SERVER_PORT: u16 = 6379;
 /// Port of every sentinel.
 pub const SENTINEL_PORT: u16 = 26379;
 /// Name under which the sentinels know the master.
 pub const MASTER_NAME: &str = "mymaster";
 /// Replicas that a waiting server asks for before it takes writes: more than can exist.
-pub const WAITING: u16 = 1000;
+pub const WAITING: u32 = 1000;
 /// Key that the leading master increments each second.
 pub const BEAT_KEY: &str = "parking:redis:beat";
 /// Key of the password in its Secret.
@@ -143,7 +143,7 @@ pub const fn quorum(sentinels: u16) -> u16 {
 }
 
 /// Replicas in step that the master needs before it takes writes, by the number of servers.
-pub const fn min_replicas_to_write(replicas: u16) -> u16 {
+pub const fn min_replicas_to_write(replicas: u16) -> u32 {
     if replicas > 1 { 1 } else { 0 }
 }
 
@@ -172,12 +172,12 @@ pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
     let Some(managed) = Managed::of(pipeline) else { return };
     let name = pipeline.id.redis();
     plan.add(OwnedKind::Secret, &password(pipeline, &managed));
-    plan.add(OwnedKind::Service, &service(pipeline, COMPONENT, &name, REDIS_PORT));
+    plan.add(OwnedKind::Service, &service(pipeline, COMPONENT, &name, SERVER_PORT));
     let part = Part {
         component: COMPONENT,
         name: &name,
         script: "redis.sh",
-        port: REDIS_PORT,
+        port: SERVER_PORT,
         resources: resources(managed.spec),
         environment: environment(managed.spec),
     };

@@ -49,18 +49,9 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 pub use self::{act::act, decide::decide, observe::observe};
+pub use crate::plan::redis::{BEAT_KEY, MASTER_NAME, SENTINEL_PORT, SERVER_PORT, WAITING};
 use crate::{problem::Problem, validate::KeptSecret};
 
-/// Name under which the sentinels know the master.
-pub const MASTER_NAME: &str = "mymaster";
-/// Port of the servers.
-pub const SERVER_PORT: u16 = 6379;
-/// Port of the sentinels.
-pub const SENTINEL_PORT: u16 = 26379;
-/// Replicas that a waiting server asks for before it takes writes: more than there can be.
-pub const WAITING: u32 = 1000;
-/// Key that a leading master increments each second.
-pub const BEAT_KEY: &str = "parking:redis:beat";
 /// How long an election waits for servers that do not answer.
 pub const ELECTION_WAIT: SignedDuration = SignedDuration::from_secs(60);
 /// How long an election waits for servers that load their data.

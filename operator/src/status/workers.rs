@@ -135,13 +135,13 @@ mod tests {
 
     use super::*;
 
-    fn live(status: serde_json::Value) -> Live {
+    fn seen_by_the_controller(generation: i64) -> Live {
         let set = json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet",
             "metadata": {"name": "city-occupancy", "namespace": "parking", "generation": 2,
                          "labels": {labels::COMPONENT: "occupancy"}},
             "spec": {"replicas": 3, "selector": {}, "serviceName": "x", "template": {}},
-            "status": status,
+            "status": {"observedGeneration": generation, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3},
         });
         let mut live = Live::default();
         live.insert(OwnedKind::StatefulSet, serde_json::from_value(set).unwrap());
@@ -150,20 +150,14 @@ mod tests {
 
     #[test]
     fn a_settled_workload_has_nothing_to_say() {
-        let stand = workers(
-            &live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})),
-            &[],
-        );
+        let stand = workers(&seen_by_the_controller(2), &[]);
         assert_eq!((stand.ready, stand.wanted, stand.rolling), (3, 3, false));
         assert_eq!(stand.problems, []);
     }
 
     #[test]
     fn a_spec_that_nobody_looked_at_yet_is_no_state() {
-        let stand = workers(
-            &live(json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3})),
-            &[],
-        );
+        let stand = workers(&seen_by_the_controller(1), &[]);
         assert!(stand.rolling);
         assert_eq!(stand.problems[0].reason, Reason::Waiting);
     }
@@ -175,9 +169,7 @@ mod tests {
             "status": {"containerStatuses": [{"name": "worker", "image": "x", "imageID": "", "ready": false,
                 "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
         });
-        let ready =
-            live(json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3}));
-        let stand = workers(&ready, &[serde_json::from_value(pod).unwrap()]);
+        let stand = workers(&seen_by_the_controller(2), &[serde_json::from_value(pod).unwrap()]);
         assert!(stand.failing);
         assert!(
             stand.problems[0].message.contains("city-occupancy-2")

@@ -24,10 +24,12 @@ use super::{
 };
 use crate::{
     apis::Apis,
-    live::typed,
-    observe::Observed,
+    live::{Observed, typed},
     owned_kinds::OwnedKind,
-    plan::{credentials::secret_hash, plan, redis, secrets_of},
+    plan::{
+        credentials::{own_secrets, secret_hash},
+        plan, redis, secrets_of,
+    },
     problem::Problem,
     settings::PlanSettings,
     status::alert_rule::Verdict,
@@ -236,7 +238,7 @@ fn passwords(
 /// Secrets that the spec names and that do not exist. The operator's own are on their way.
 fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
     let id = &topology.pipeline;
-    let own = crate::observe::own_secrets(id);
+    let own = own_secrets(id);
     let named: BTreeSet<_> =
         topology.workers.iter().flat_map(|worker| secrets_of(worker).into_keys()).collect();
     named
@@ -264,7 +266,8 @@ fn lake_names(lake: &Lake, name: &ObjectName) -> bool {
     }
 }
 
-/// A hash for each role over the Secrets that it mounts, the operator's own as they are planned.
+/// A hash for each role over the Secrets that it mounts, the operator's own as they are planned. A role of which one
+/// does not exist yet has none.
 fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, String> {
     let namespace = valid.id.namespace.to_string();
     let planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
@@ -280,10 +283,10 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
         .topology
         .workers
         .iter()
-        .map(|worker| {
-            let mounted: Vec<(String, BTreeMap<String, String>)> = secrets_of(worker)
+        .filter_map(|worker| {
+            let mounted: Option<Vec<(String, BTreeMap<String, String>)>> = secrets_of(worker)
                 .into_keys()
-                .filter_map(|name| {
+                .map(|name| {
                     let name = name.to_string();
                     let data = planned
                         .get(&name)
@@ -292,7 +295,9 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
                     Some((name, data))
                 })
                 .collect();
-            (worker.config.role, secret_hash(mounted.iter().map(|(name, data)| (name.as_str(), data))))
+            let mounted = mounted?;
+            let secrets = mounted.iter().map(|(name, data)| (name.as_str(), data));
+            Some((worker.config.role, secret_hash(secrets)))
         })
         .collect()
 }

@@ -243,12 +243,11 @@ pub fn observed_log(kafka: &ValidKafka, id: &PipelineId, role: Role) -> Option<L
         (Authentication::ScramSha512, true) => SecurityProtocol::SaslSsl,
         (Authentication::ScramSha512, false) => SecurityProtocol::SaslPlaintext,
     };
-    let credentials: Option<ObjectName> = id.user(role).as_str().parse().ok();
     Some(Log::Kafka {
         bootstrap_servers: cluster.bootstrap_servers.clone(),
         security_protocol,
         sasl_mechanism: SaslMechanism::ScramSha512,
-        credentials,
+        credentials: Some(id.kafka_login(role)),
         ca: cluster.encrypted.then(|| id.kafka_ca_secret()),
     })
 }

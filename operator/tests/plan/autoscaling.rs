@@ -52,7 +52,7 @@ fn the_archive_is_scaled_by_the_stream_that_is_furthest_behind() {
 fn keda_logs_in_as_its_own_user() {
     let plan = planned(LAG);
     let parameters = &object(&plan, Kind::TriggerAuthentication, "city-alert")["spec"]["secretTargetRef"];
-    let user = valid("").id.scaler_user().to_string();
+    let user = valid("").id.scaler_login().to_string();
     assert_eq!(
         *parameters,
         json!([

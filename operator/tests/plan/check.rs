@@ -13,25 +13,6 @@ use crate::fixture::{Files, text};
 
 const OPEN_EDGES: &str = "  networkPolicy: {enabled: true}\n  routes: [{name: ops, console: {}}]\n";
 
-/// A user with every right for each role, where the plan holds none.
-pub(crate) fn grant_everything(pipeline: &ValidPipeline, plan: &mut Plan) {
-    for worker in &pipeline.topology.workers {
-        let name = worker.user.to_string();
-        let known = |object: &Planned| object.kind == OwnedKind::KafkaUser && object.name == name;
-        if !plan.objects.iter().any(known) {
-            let acl = |kind: &str| json!({"resource": {"type": kind, "name": "*"}, "operations": ["All"]});
-            let acls = json!([acl("topic"), acl("group")]);
-            let manifest = json!({"spec": {"authorization": {"acls": acls}}});
-            plan.objects.push(Planned {
-                kind: OwnedKind::KafkaUser,
-                namespace: "kafka".to_owned(),
-                name,
-                manifest,
-            });
-        }
-    }
-}
-
 fn rule(name: &str, more: &str) -> String {
     format!(
         "---\napiVersion: parking.tinyx.io/v1alpha1\nkind: AlertRule\nmetadata: {{name: {name}, namespace: parking}}\n\
@@ -53,7 +34,6 @@ fn findings_of(
 ) -> Vec<Finding> {
     let mut pipeline = files.valid();
     let mut plan = plan(&pipeline);
-    grant_everything(&pipeline, &mut plan);
     let mut topology = pipeline.topology.clone();
     edit(&mut pipeline, &mut topology, &mut plan);
     check(&topology, &pipeline, &plan, &files.rules, &files.jobs)

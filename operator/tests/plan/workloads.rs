@@ -108,7 +108,7 @@ fn a_role_sees_its_own_secrets_and_of_shared_ones_only_the_keys_it_reads() {
         volumes.iter().filter_map(of).collect()
     };
     let names = |role| secrets(role).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-    let user = |role| valid("").id.user(role).to_string();
+    let user = |role| valid("").id.kafka_login(role).to_string();
     assert_eq!(names("ingest"), ["cert.public", &user(Role::Ingest), "city-kafka-ca", "city-redis", "keys"]);
     assert_eq!(names("archive"), [&user(Role::Archive), "city-kafka-ca", "minio"]);
     assert_eq!(names("notify"), ["city-kafka-ca", &user(Role::Notify), "city-redis", "hooks", "minio"]);

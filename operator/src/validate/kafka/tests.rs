@@ -119,7 +119,7 @@ fn workers_are_told_what_was_observed() {
         };
         assert_eq!(security_protocol, protocol);
         assert_eq!(ca.is_some(), encrypted);
-        assert_eq!(credentials.unwrap().as_str(), id.user(Role::Alert).as_str());
+        assert_eq!(credentials.unwrap(), id.kafka_login(Role::Alert));
     }
 }
 
