@@ -6,7 +6,6 @@ use std::{
 };
 
 use clap::Parser;
-use k8s_openapi::jiff::Timestamp;
 use parking_crds::pipeline::Phase;
 use parking_operator::{
     offline,
@@ -15,6 +14,7 @@ use parking_operator::{
         cli::{Cli, Command},
         diff, phase, release, status,
     },
+    wall_clock,
 };
 
 fn main() -> ExitCode {
@@ -36,8 +36,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<Answer, Failure> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time of a command")]
-    let now = Timestamp::now();
+    let now = wall_clock::now();
     let open = || Session::open(&cli.place);
     match cli.command {
         Command::Plan(arguments) => {
