@@ -74,10 +74,12 @@ impl StatsRunConfig {
 #[error("the configuration of the statistics run cannot be read: {0}")]
 pub struct StatsRunConfigError(String);
 
-/// Arguments of `parking` for the windows from `range.start` to `range.end`.
-pub fn arguments(config: &str, range: Window) -> Vec<String> {
+/// Arguments of `parking` for the windows from `range.start` to `range.end`; `again` also computes those that have a
+/// result already.
+pub fn arguments(config: &str, range: Window, again: bool) -> Vec<String> {
     let [from, until] = [range.start, range.end].map(instant);
-    ["stats", "run", "--config", config, "--from", &from, "--until", &until].map(str::to_owned).to_vec()
+    let told = ["stats", "run", "--config", config, "--from", &from, "--until", &until];
+    told.into_iter().chain(again.then_some("--again")).map(str::to_owned).collect()
 }
 
 /// An instant as arguments and annotations write it.
@@ -97,11 +99,12 @@ mod tests {
     #[test]
     fn the_windows_stand_in_the_arguments_as_utc() {
         let range = Window { start: 1_475_535_600_000, end: 1_475_622_000_000 };
-        let arguments = arguments("/run.yaml", range);
+        let arguments = arguments("/run.yaml", range, false);
         assert_eq!(
             arguments.join(" "),
             "stats run --config /run.yaml --from 2016-10-03T23:00:00Z --until 2016-10-04T23:00:00Z"
         );
         assert_eq!(parse_instant(&arguments[5]), Some(range.start));
+        assert_eq!(super::arguments("/run.yaml", range, true).last().unwrap(), "--again");
     }
 }

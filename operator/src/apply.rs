@@ -323,7 +323,7 @@ fn waves(plan: &Plan) -> BTreeMap<Wave, Vec<&Planned>> {
     waves
 }
 
-fn with_hash(manifest: &Value) -> Value {
+pub(crate) fn with_hash(manifest: &Value) -> Value {
     let mut hashed = manifest.clone();
     if let Some(metadata) = hashed.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
@@ -342,7 +342,7 @@ const fn is_autoscaler(kind: OwnedKind) -> bool {
 }
 
 /// Topics and claims hold data and are deleted by policy only; runs end by themselves.
-const fn is_pruned(kind: OwnedKind) -> bool {
+pub(crate) const fn is_pruned(kind: OwnedKind) -> bool {
     !matches!(
         kind,
         OwnedKind::KafkaTopic
@@ -353,7 +353,7 @@ const fn is_pruned(kind: OwnedKind) -> bool {
 }
 
 /// Claim templates cannot be edited: the set is made anew around its running pods.
-fn changes_claims(planned: &Planned, live: &Value) -> bool {
+pub(crate) fn changes_claims(planned: &Planned, live: &Value) -> bool {
     const TEMPLATES: &str = "/spec/volumeClaimTemplates";
     planned.kind == OwnedKind::StatefulSet
         && match (planned.manifest.pointer(TEMPLATES), live.pointer(TEMPLATES)) {
@@ -365,7 +365,7 @@ fn changes_claims(planned: &Planned, live: &Value) -> bool {
 
 /// The operator held the number of replicas and shall let go: another manager keeps it until an autoscaler
 /// takes it, or the server would fall back to one.
-fn hands_over_replicas(planned: &Planned, live: &DynamicObject) -> bool {
+pub(crate) fn hands_over_replicas(planned: &Planned, live: &DynamicObject) -> bool {
     let scalable = matches!(planned.kind, OwnedKind::StatefulSet | OwnedKind::Deployment);
     scalable
         && planned.manifest.pointer("/spec/replicas").is_none()

@@ -64,7 +64,7 @@ pub fn covers(live: &Value, planned: &Value) -> bool {
 }
 
 /// The member by which items of a list are told apart, if all have one and no two share it.
-fn list_key(items: &[Value]) -> Option<&'static str> {
+pub(crate) fn list_key(items: &[Value]) -> Option<&'static str> {
     ["name", "mountPath", "containerPort", "ip"].into_iter().find(|key| {
         let mut seen: Vec<&Value> = Vec::new();
         !items.is_empty()

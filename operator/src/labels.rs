@@ -33,6 +33,9 @@ pub const PAUSE_RECONCILIATION: &str = "parking.tinyx.io/pause-reconciliation";
 /// On a pipeline, set by `kubectl parking`: `Running`, `Paused` or `Stopped`, before what the spec says.
 pub const PHASE: &str = "parking.tinyx.io/phase";
 
+/// On a statistics job, set by `kubectl parking`: windows to compute once more; on its runs, the request that they answer.
+pub const BACKFILL: &str = "parking.tinyx.io/backfill";
+
 /// Holds back the deletion of a pipeline or job until its children are gone.
 pub const FINALIZER: &str = "parking.tinyx.io/cleanup";
 

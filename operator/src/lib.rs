@@ -28,6 +28,7 @@ pub mod offline;
 pub mod outgoing;
 pub mod owned_kinds;
 pub mod plan;
+pub mod plugin;
 pub mod poll;
 pub mod problem;
 pub mod rbac;

@@ -8,14 +8,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
 use parking_crds::{
-    pipeline::{Drain, Phase, PipelinePhase},
+    pipeline::{Drain, ParkingPipeline, Phase, PipelinePhase},
     role::Role,
     stream::Stream,
     topology::{Replicas, Topology},
 };
 
-use crate::{apis::Apis, owned_kinds::OwnedKind, validate::Run};
+use crate::{apis::Apis, labels, owned_kinds::OwnedKind, validate::Run};
 
 /// Longest time that stages get to drain.
 pub const DRAIN_SECONDS: i64 = 600;
@@ -62,6 +63,16 @@ pub struct Decision {
     pub drain: Option<Drain>,
     /// Roles that rest although they did not reach the noted ends.
     pub timed_out: Vec<Role>,
+}
+
+/// What the pipeline shall do; a command's annotation goes before the spec.
+pub fn wanted(pipeline: &ParkingPipeline) -> Phase {
+    match pipeline.annotations().get(labels::PHASE).map(String::as_str) {
+        Some("Running") => Phase::Running,
+        Some("Paused") => Phase::Paused,
+        Some("Stopped") => Phase::Stopped,
+        _ => pipeline.spec.phase(),
+    }
 }
 
 /// Decides how many pods of each role run.

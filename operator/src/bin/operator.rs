@@ -3,16 +3,14 @@
 use std::{
     io::{ErrorKind, IsTerminal, Write, stdout},
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::Parser;
 use kube::{Client, CustomResourceExt};
 use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob};
 use parking_operator::{
-    cli::{CheckUninstallArguments, Cli, Command, PlanArguments, PlanFormat},
-    offline::{gather, print as show, read},
-    plan, run, uninstall, validate,
+    cli::{CheckUninstallArguments, Cli, Command, PlanArguments},
+    offline, run, uninstall,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -37,7 +35,7 @@ fn start(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Crd => print(&definitions()?).map(|()| ExitCode::SUCCESS),
-        Command::Plan(arguments) => print(&planned(arguments)?).map(|()| ExitCode::SUCCESS),
+        Command::Plan(arguments) => show(arguments),
         Command::CheckUninstall(arguments) => runtime()?.block_on(check_uninstall(&arguments)),
     }
 }
@@ -51,20 +49,12 @@ fn definitions() -> Result<String, Failure> {
     Ok(text)
 }
 
-/// What would be made of the manifests, as text.
-fn planned(arguments: PlanArguments) -> Result<String, Failure> {
-    let settings = Arc::new(arguments.shape.settings());
-    let mut plans = Vec::new();
-    for one in gather(&read(&arguments.files)?)? {
-        let pipeline = validate::offline(&one.pipeline, &one.rules, Arc::clone(&settings))
-            .map_err(|problems| one.refuse(&problems))?;
-        plans.push((pipeline.id.clone(), plan::plan(&pipeline)));
-    }
-    Ok(match arguments.output {
-        PlanFormat::Yaml => show::yaml(&plans)?,
-        PlanFormat::Json => show::json(&plans),
-        PlanFormat::Tree => show::tree(&plans),
-    })
+/// What would be made of the manifests; a system that cannot work is shown, and is a failure all the same.
+fn show(arguments: PlanArguments) -> Result<ExitCode, Failure> {
+    let shown = offline::plan(arguments)?;
+    print(&shown.text)?;
+    eprint!("{}", shown.findings);
+    Ok(if shown.broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn check_uninstall(arguments: &CheckUninstallArguments) -> Result<ExitCode, Failure> {

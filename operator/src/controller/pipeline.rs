@@ -11,7 +11,7 @@ use parking_crds::{
     alert_rule::AlertRule,
     condition::{ConditionType, Reason},
     inventory::Inventory,
-    pipeline::{ParkingPipeline, ParkingPipelineStatus, Phase},
+    pipeline::{ParkingPipeline, ParkingPipelineStatus},
     role::Role,
     topology::{PipelineId, Topology},
 };
@@ -290,16 +290,6 @@ fn waits_for_others(behind: &[PipelineId], failing: bool) -> Problem {
     }
 }
 
-/// What the spec asks of the pipeline; a command's annotation goes before it.
-pub(super) fn phase(pipeline: &ParkingPipeline) -> Phase {
-    match pipeline.annotations().get(labels::PHASE).map(String::as_str) {
-        Some("Running") => Phase::Running,
-        Some("Paused") => Phase::Paused,
-        Some("Stopped") => Phase::Stopped,
-        _ => pipeline.spec.phase(),
-    }
-}
-
 fn decide(
     pipeline: &ParkingPipeline,
     topology: &Topology,
@@ -323,7 +313,7 @@ fn decide(
         topology,
         apis,
         &Situation {
-            phase: phase(pipeline),
+            phase: lifecycle::wanted(pipeline),
             drain: pipeline.status.as_ref().and_then(|status| status.drain.as_ref()),
             replicas: &replicas,
             positions: &positions(round),

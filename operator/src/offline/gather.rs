@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use parking_crds::{alert_rule::AlertRule, manifest::Manifest, pipeline::ParkingPipeline};
+use parking_crds::{
+    alert_rule::AlertRule, manifest::Manifest, pipeline::ParkingPipeline, stats_job::StatsJob,
+};
 
 use super::{Placed, ReadError};
 use crate::problem::Problem;
@@ -17,6 +20,10 @@ pub struct Gathered {
     pub pipeline: ParkingPipeline,
     /// Its rules.
     pub rules: Vec<AlertRule>,
+    /// Its statistics jobs.
+    pub jobs: Vec<StatsJob>,
+    /// Every ConfigMap of the files; its inventory may be among them.
+    pub config_maps: Vec<ConfigMap>,
     /// Where the pipeline stands.
     placed: Placed,
 }
@@ -36,10 +43,16 @@ type Key = (String, String);
 pub fn gather(placed: &[Placed]) -> Result<Vec<Gathered>, ReadError> {
     let mut problems = Vec::new();
     let mut pipelines = BTreeMap::<Key, Gathered>::new();
+    let config_maps: Vec<ConfigMap> = placed.iter().filter_map(config_map).cloned().collect();
     for one in placed {
         let Manifest::Pipeline(pipeline) = &one.document.manifest else { continue };
-        let gathered =
-            Gathered { pipeline: pipeline.as_ref().clone(), rules: Vec::new(), placed: one.clone() };
+        let gathered = Gathered {
+            pipeline: pipeline.as_ref().clone(),
+            rules: Vec::new(),
+            jobs: Vec::new(),
+            config_maps: config_maps.clone(),
+            placed: one.clone(),
+        };
         let key = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
         if let Some(before) = pipelines.insert(key, gathered) {
             let message =
@@ -56,6 +69,7 @@ pub fn gather(placed: &[Placed]) -> Result<Vec<Gathered>, ReadError> {
         let key = (namespace.unwrap_or_default(), name.as_str().to_owned());
         match (pipelines.get_mut(&key), &one.document.manifest) {
             (Some(gathered), Manifest::Rule(rule)) => gathered.rules.push(rule.as_ref().clone()),
+            (Some(gathered), Manifest::StatsJob(job)) => gathered.jobs.push(job.as_ref().clone()),
             (Some(_), _) => {}
             (None, _) => {
                 let message = format!(
@@ -72,6 +86,13 @@ pub fn gather(placed: &[Placed]) -> Result<Vec<Gathered>, ReadError> {
         Ok(pipelines.into_values().collect())
     } else {
         Err(ReadError::Problems(problems))
+    }
+}
+
+fn config_map(placed: &Placed) -> Option<&ConfigMap> {
+    match &placed.document.manifest {
+        Manifest::ConfigMap(map) => Some(map),
+        Manifest::Pipeline(_) | Manifest::Rule(_) | Manifest::StatsJob(_) | Manifest::Secret(_) => None,
     }
 }
 
@@ -103,11 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_gathered_under_their_pipeline() {
+    fn rules_and_jobs_are_gathered_under_their_pipeline() {
         let other = birmingham().replace("birmingham", "london");
         let gathered = gather(&placed(&format!("{}\n---\n{other}", birmingham()))).unwrap();
-        let found: Vec<_> = gathered.iter().map(|one| (one.pipeline.name_any(), one.rules.len())).collect();
-        assert_eq!(found, [("birmingham".to_owned(), 2), ("london".to_owned(), 2)]);
+        let found: Vec<_> =
+            gathered.iter().map(|one| (one.pipeline.name_any(), one.rules.len(), one.jobs.len())).collect();
+        assert_eq!(found, [("birmingham".to_owned(), 2, 1), ("london".to_owned(), 2, 1)]);
     }
 
     #[test]

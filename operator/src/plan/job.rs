@@ -148,7 +148,7 @@ fn service_account_name(job: &ValidJob) -> String {
 /// Name of the ConfigMap, and the arguments that name its file and the windows.
 pub(super) fn told(job: &ValidJob, run: &RunPlan) -> (String, Vec<String>) {
     let (name, _) = config_text(job);
-    (name, arguments(&format!("{CONFIG_FOLDER}/{CONFIG_KEY}"), run.range))
+    (name, arguments(&format!("{CONFIG_FOLDER}/{CONFIG_KEY}"), run.range, run.backfill.is_some()))
 }
 
 /// Where a Secret is mounted.

@@ -112,6 +112,12 @@ impl Plan {
         });
     }
 
+    /// Adds the objects of another plan.
+    pub fn merge(&mut self, other: Self) {
+        self.objects.extend(other.objects);
+        self.sort();
+    }
+
     /// Adds an object of a Kubernetes type.
     pub fn add<T: Serialize + kube::ResourceExt>(&mut self, kind: OwnedKind, object: &T) {
         let mut manifest = serde_json::to_value(object).unwrap_or_default();

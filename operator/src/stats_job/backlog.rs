@@ -69,6 +69,14 @@ impl<'a> Backlog<'a> {
         Some(Self { job, from, until, fired, slowest })
     }
 
+    /// The same, with windows that have a part in a stretch only.
+    #[must_use]
+    pub fn within(&self, range: Window) -> Self {
+        let first = self.job.calendar.window_at(range.start).start;
+        let last = self.job.calendar.window_at(range.end.saturating_sub(1)).end;
+        Self { from: self.from.max(first), until: self.until.min(last), ..self.clone() }
+    }
+
     /// The first windows that are due, complete and not in `done`, as far as they follow one another.
     pub fn oldest(&self, done: &DoneRanges, most: usize) -> Option<Stretch> {
         let mut windows = self.job.calendar.windows_from(self.from).take_while(|w| w.end <= self.until);

@@ -9,6 +9,7 @@
 //! under `Forbid` and `Replace` no two runs of a job are active; a run's name follows from job, computation, windows
 //! and attempt, so that starting it twice starts it once.
 
+pub mod backfill;
 pub mod backlog;
 pub mod index;
 pub mod retry;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_crds::time::Window;
 
 use super::{
+    backfill::Backfill,
     backlog::next_fire,
     runs::{RunSeen, RunState},
 };
@@ -35,11 +36,13 @@ pub struct Ended {
     pub again: Timestamp,
 }
 
-/// The next attempt at a stretch of missing windows.
-pub fn attempt_at(job: &ValidJob, range: Window, runs: &[RunSeen]) -> Attempt {
+/// The next attempt at a stretch of missing windows, be it for a request or not.
+pub fn attempt_at(job: &ValidJob, range: Window, backfill: Option<Backfill>, runs: &[RunSeen]) -> Attempt {
     let newest = runs
         .iter()
-        .filter(|run| run.computation == job.computation_id && run.overlaps(range))
+        .filter(|run| {
+            run.computation == job.computation_id && run.backfill == backfill && run.overlaps(range)
+        })
         .filter_map(|run| Some((run.attempt, run.ended()?, run)))
         .max_by_key(|&(attempt, ended, _)| (attempt, ended));
     match newest {
@@ -65,9 +68,17 @@ pub fn untidy<'a>(job: &ValidJob, runs: &'a [RunSeen], is_done: impl Fn(Window) 
     ended.sort_by(|a, b| (b.0, &b.1.name).cmp(&(a.0, &a.1.name)));
     let is_evidence = |run: &RunSeen| {
         let outdone = |other: &RunSeen| {
-            other.computation == run.computation && other.overlaps(run.range) && other.attempt > run.attempt
+            other.computation == run.computation
+                && other.backfill == run.backfill
+                && other.overlaps(run.range)
+                && other.attempt > run.attempt
         };
-        run.computation == job.computation_id && !is_done(run.range) && !runs.iter().any(outdone)
+        // While a request stands, its runs are all that says what of it was computed.
+        let counts = match run.backfill {
+            None => !is_done(run.range),
+            answered => answered == job.backfill,
+        };
+        run.computation == job.computation_id && counts && !runs.iter().any(outdone)
     };
     let (mut good, mut bad) =
         (limit(job.spec.successful_runs_history_limit), limit(job.spec.failed_runs_history_limit));

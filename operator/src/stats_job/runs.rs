@@ -14,7 +14,8 @@ use parking_crds::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{foreign::spark, owned_kinds::OwnedKind};
+use super::backfill::Backfill;
+use crate::{foreign::spark, labels, owned_kinds::OwnedKind};
 
 /// First instant of the first window of a run.
 pub const FROM: &str = "parking.tinyx.io/windows-from";
@@ -36,6 +37,8 @@ pub struct RunPlan {
     pub windows: usize,
     /// Which attempt at these windows, from 1.
     pub attempt: u32,
+    /// The request that it answers; then windows that have a result are computed all the same.
+    pub backfill: Option<Backfill>,
 }
 
 impl RunPlan {
@@ -48,22 +51,34 @@ impl RunPlan {
         attempt: u32,
     ) -> Self {
         let identity = format!("{namespace}/{job}/{computation}/{}/{}/{attempt}", range.start, range.end);
-        let digest: [u8; 32] = Sha256::digest(identity).into();
-        let head = digest.iter().take(5).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        Self { name: format!("{job}-{head:010x}"), range, windows, attempt }
+        Self { name: name(job, &identity), range, windows, attempt, backfill: None }
+    }
+
+    /// The same run as an answer to a request.
+    #[must_use]
+    pub fn answering(self, namespace: &Namespace, job: &JobName, backfill: Backfill) -> Self {
+        let identity = format!("{namespace}/{}/{backfill}", self.name);
+        Self { name: name(job, &identity), backfill: Some(backfill), ..self }
     }
 
     /// The annotations that [`RunSeen`] reads.
     pub fn annotations(&self, computation: &str) -> BTreeMap<String, String> {
-        [
+        let always = [
             (FROM, instant(self.range.start)),
             (UNTIL, instant(self.range.end)),
             (ATTEMPT, self.attempt.to_string()),
             (COMPUTATION, computation.to_owned()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
+        ];
+        let backfill = self.backfill.map(|backfill| (labels::BACKFILL, backfill.to_string()));
+        always.into_iter().chain(backfill).map(|(key, value)| (key.to_owned(), value)).collect()
     }
+}
+
+/// Ten digits of a hash tell the runs of a job apart.
+fn name(job: &JobName, identity: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(identity).into();
+    let head = digest.iter().take(5).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("{job}-{head:010x}")
 }
 
 /// A run as it was seen.
@@ -79,6 +94,8 @@ pub struct RunSeen {
     pub attempt: u32,
     /// The computation that the run is part of.
     pub computation: String,
+    /// The request that it answers.
+    pub backfill: Option<Backfill>,
     /// When the object was made.
     pub created: Timestamp,
     /// How it stands.
@@ -154,6 +171,7 @@ impl RunSeen {
             },
             attempt: annotations.get(ATTEMPT)?.parse().ok()?,
             computation: annotations.get(COMPUTATION)?.clone(),
+            backfill: annotations.get(labels::BACKFILL).and_then(|text| text.parse().ok()),
             created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             state,
         })

@@ -12,6 +12,7 @@ use parking_crds::{
 };
 
 use super::{
+    backfill::Backfill,
     backlog::{Backlog, LakeBehind, Stretch, last_fire, next_fire},
     retry::{Attempt, Ended, attempt_at, untidy},
     runs::{RunPlan, RunSeen, RunState},
@@ -152,14 +153,19 @@ impl Look<'_> {
     }
 
     fn intent(&self) -> Intent {
-        let Some(wanted) = self.wanted(self.done) else { return Intent::default() };
-        let mut intent =
-            Intent { before: attempt_at(self.job, wanted.range, self.runs).before, ..Intent::default() };
+        let Some(wanted) = self.wanted(self.done) else { return self.again() };
+        let before = attempt_at(self.job, wanted.range, None, self.runs).before;
+        let waits = before.as_ref().is_some_and(|before| before.again > self.now);
+        let mut intent = Intent { before, ..Intent::default() };
         if self.job.spec.suspend() {
             return intent;
         }
+        // Missing windows come first, unless they wait for their next attempt.
+        if waits && let again @ Intent { start: Some(_), .. } = self.again() {
+            return Intent { before: intent.before, ..again };
+        }
         match self.job.spec.concurrency_policy() {
-            _ if self.active().next().is_none() => self.begin(wanted, &mut intent),
+            _ if self.active().next().is_none() => self.begin(wanted, None, &mut intent),
             ConcurrencyPolicy::Forbid => {}
             ConcurrencyPolicy::Replace => intent.replaced = self.replaced(wanted.range),
             ConcurrencyPolicy::Allow => {
@@ -169,9 +175,25 @@ impl Look<'_> {
                     && current
                     && self.active().count() < MOST_ACTIVE
                 {
-                    self.begin(free, &mut intent);
+                    self.begin(free, None, &mut intent);
                 }
             }
+        }
+        intent
+    }
+
+    /// What somebody asked for once more, while no run goes on.
+    fn again(&self) -> Intent {
+        let mut intent = Intent::default();
+        let asked = self.job.backfill.filter(|backfill| backfill.stands(self.now));
+        if let (Some(backfill), Some(backlog)) = (asked, self.backlog)
+            && let Some(wanted) = backlog
+                .within(backfill.range)
+                .oldest(&backfill.answered(&self.job.computation_id, self.runs), MOST_WINDOWS)
+            && !self.job.spec.suspend()
+            && self.active().next().is_none()
+        {
+            self.begin(wanted, Some(backfill), &mut intent);
         }
         intent
     }
@@ -190,12 +212,16 @@ impl Look<'_> {
         }
     }
 
-    fn begin(&self, wanted: Stretch, intent: &mut Intent) {
-        let Attempt { number, before } = attempt_at(self.job, wanted.range, self.runs);
+    fn begin(&self, wanted: Stretch, backfill: Option<Backfill>, intent: &mut Intent) {
+        let Attempt { number, before } = attempt_at(self.job, wanted.range, backfill, self.runs);
         if before.as_ref().is_none_or(|before| before.again <= self.now) {
             let windows = (wanted.range, wanted.windows);
             let ValidJob { namespace, name, computation_id, .. } = self.job;
-            intent.start = Some(RunPlan::new(namespace, name, computation_id, windows, number));
+            let run = RunPlan::new(namespace, name, computation_id, windows, number);
+            intent.start = Some(match backfill {
+                None => run,
+                Some(backfill) => run.answering(namespace, name, backfill),
+            });
         }
         intent.before = before;
     }
@@ -205,7 +231,7 @@ impl Look<'_> {
         let fired = last_fire(self.job, self.now);
         let holds = |run: &RunSeen| run.range.start <= wanted.start && wanted.end <= run.range.end;
         self.active()
-            .filter(|run| run.state == RunState::Active && !holds(run))
+            .filter(|run| run.state == RunState::Active && run.backfill.is_none() && !holds(run))
             .filter(|run| fired.is_some_and(|fired| fired > run.created))
             .map(Run::from)
             .collect()

@@ -14,7 +14,7 @@ pub mod topic;
 
 pub use assemble::{Assembled, Facts, assemble, live_topics};
 pub use kafka::{SeenKafka, kafka, observed_log};
-pub use offline::offline;
+pub use offline::{offline, runs};
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
     ValidKafka, ValidPipeline, ValidRedis,

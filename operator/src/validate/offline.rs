@@ -11,6 +11,7 @@ use parking_crds::{
     condition::ConditionType,
     names::RuleName,
     pipeline::{ManagedRedis, ParkingPipeline, Phase, SecurityProtocol},
+    role::Role,
     topology::{PipelineId, Replicas, Topology, WorkerPlan},
     worker_config::Log,
 };
@@ -45,7 +46,7 @@ pub fn offline(
         },
         kafka: kafka(pipeline, &topology)?,
         redis: redis(pipeline),
-        run: topology.workers.iter().map(|worker| (worker.config.role, run(phase, worker))).collect(),
+        run: runs(phase, &topology),
         secret_hashes: BTreeMap::new(),
         rules: bundled(rules, &topology),
         apis: Apis::all(),
@@ -95,7 +96,11 @@ fn redis(pipeline: &ParkingPipeline) -> ValidRedis {
     }
 }
 
-/// As if the pipeline had drained already.
+/// How many pods of each role run, as if the pipeline had drained already.
+pub fn runs(phase: Phase, topology: &Topology) -> BTreeMap<Role, Run> {
+    topology.workers.iter().map(|worker| (worker.config.role, run(phase, worker))).collect()
+}
+
 fn run(phase: Phase, worker: &WorkerPlan) -> Run {
     let rests = match phase {
         Phase::Running => false,

@@ -21,7 +21,10 @@ use parking_crds::{
 };
 
 use super::Owner;
-use crate::{apis::Apis, error::Class, owned_kinds::OwnedKind, problem::Problem, settings::PlanSettings};
+use crate::{
+    apis::Apis, error::Class, labels, owned_kinds::OwnedKind, problem::Problem, settings::PlanSettings,
+    stats_job::backfill::Backfill,
+};
 
 /// What was read for a job.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +60,8 @@ pub struct ValidJob {
     pub computation_id: String,
     /// How the job cuts time.
     pub calendar: Calendar,
+    /// Windows that somebody asks for once more.
+    pub backfill: Option<Backfill>,
     /// How long the lake keeps rows.
     pub retention: Option<Duration>,
     /// What runs are told of the pipeline.
@@ -120,6 +125,10 @@ pub fn stats_job(job: &StatsJob, around: &JobSurroundings<'_>) -> Result<ValidJo
     let namespace =
         checked(job.namespace().as_deref().unwrap_or("default").parse::<Namespace>(), &mut problems);
     check_spec(&job.spec, &mut problems);
+    let asked = job.annotations().get(labels::BACKFILL).map(|text| text.parse::<Backfill>());
+    let backfill = asked.and_then(|asked| {
+        asked.map_err(|error| refuse(&mut problems, format!("annotation {}: {error}", labels::BACKFILL))).ok()
+    });
     problems.extend(taken_tables(job, around.jobs));
     if job.spec.spark().is_some() && !around.apis.serve(OwnedKind::SparkApplication) {
         problems.push(Problem {
@@ -162,6 +171,7 @@ pub fn stats_job(job: &StatsJob, around: &JobSurroundings<'_>) -> Result<ValidJo
         computation_id: computation.id(),
         computation,
         calendar: Calendar::of(&job.spec),
+        backfill,
         retention: pipeline.spec.object_store.retention,
         spec: Arc::new(job.spec.clone()),
         environment,

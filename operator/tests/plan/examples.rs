@@ -1,7 +1,12 @@
 //! The whole plan of every example, as people review it.
 
+use std::path::Path;
+
+use clap::Parser;
 use parking_operator::{
     architecture::{check, check_inventory, orphans},
+    cli::{Cli, Command},
+    offline,
     owned_kinds::OwnedKind,
     plan::plan,
 };
@@ -30,6 +35,19 @@ fn plan_of_city() {
 #[test]
 fn plan_of_melbourne() {
     assert_plan("melbourne");
+}
+
+#[test]
+fn every_example_is_shown_as_a_tree_with_its_statistics() {
+    for name in ["birmingham", "city", "melbourne"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        let folder = folder.to_str().unwrap();
+        let cli = Cli::try_parse_from(["parking-operator", "plan", "-o", "tree", "-f", folder]).unwrap();
+        let Command::Plan(arguments) = cli.command else { panic!("{:?}", cli.command) };
+        let shown = offline::plan(arguments).unwrap();
+        assert_eq!((shown.findings.as_str(), shown.broken), ("", false), "{name}");
+        insta::assert_snapshot!(format!("{name}-tree"), shown.text);
+    }
 }
 
 #[test]

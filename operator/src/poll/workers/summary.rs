@@ -134,12 +134,17 @@ impl Summary {
 
     /// Records that the slowest role has not processed; unknown while no partition is reported.
     pub fn lag(&self) -> Option<u64> {
+        self.lag_by_role().into_values().max()
+    }
+
+    /// Records not yet processed, by role; one that nobody answered for is absent.
+    pub fn lag_by_role(&self) -> BTreeMap<Role, u64> {
         let mut by_role: BTreeMap<Role, u64> = BTreeMap::new();
         for ((role, _), partitions) in &self.partitions {
             let lag: u64 = partitions.values().map(|seen| seen.end.saturating_sub(seen.position)).sum();
             *by_role.entry(*role).or_default() += lag;
         }
-        by_role.into_values().max()
+        by_role
     }
 
     /// Alerts that fire; unknown while no engine answers.

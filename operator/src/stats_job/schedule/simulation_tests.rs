@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What happens between two looks of the operator.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Happens {
     /// Time passes and the lake follows, so far behind.
     Pass { minutes: i64, behind: i64 },
@@ -54,6 +54,8 @@ struct Cluster {
     index: DoneRanges,
     runs: BTreeMap<String, RunSeen>,
     computed: usize,
+    /// How often windows were computed for the request.
+    again: BTreeMap<Window, usize>,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Cluster {
             index: DoneRanges::default(),
             runs: BTreeMap::new(),
             computed: 0,
+            again: BTreeMap::new(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Cluster {
             range: start.range,
             attempt: start.attempt,
             computation: self.job.computation_id.clone(),
+            backfill: start.backfill,
             created: self.now,
             state: RunState::Active,
         });
@@ -112,11 +116,14 @@ impl Cluster {
             return;
         };
         run.state = state;
-        let range = run.range;
+        let (range, answers) = (run.range, run.backfill.is_some());
         if !matches!(state, RunState::Succeeded(_)) {
             return;
         }
         for window in self.job.calendar.windows(range.start, range.end - 1) {
+            if answers {
+                *self.again.entry(window).or_default() += 1;
+            }
             self.computed += usize::from(self.table.insert(window));
         }
         if writes_index {
@@ -236,5 +243,51 @@ proptest! {
         let due = due_days(Date::constant(2016, 10, 27), watermark, cluster.now);
         prop_assert_eq!(cluster.table.last(), due.last());
         prop_assert!(cluster.table.iter().all(|window| due.contains(window)));
+    }
+
+    #[test]
+    fn what_is_asked_for_once_more_is_computed_once_more_and_then_never_again(
+        story in vec(happening(), 0..40),
+        (first, days) in (0_i64..6, 1_i64..5),
+        asked_after in 0_usize..20,
+        policy in prop_oneof![Just("Forbid"), Just("Allow"), Just("Replace")],
+        limit in 0_u32..3,
+    ) {
+        // Runs that are deleted by hand take with them that they were there, and old requests are forgotten.
+        let lasting = |happens: &Happens| !matches!(happens, Happens::MadeAnew | Happens::TidiedByHand);
+        let story: Vec<Happens> = story.into_iter().filter(lasting).collect();
+        let spec = json!({
+            "concurrencyPolicy": policy, "failedRunsHistoryLimit": limit, "successfulRunsHistoryLimit": limit,
+        });
+        let mut cluster = Cluster::new(valid(&spec));
+        let day = |number: i64| at("2016-10-26T23:00:00Z").as_millisecond() + number * 86_400_000;
+        let range = Window { start: day(first), end: day(first + days) };
+        for (number, &happens) in story.iter().enumerate() {
+            cluster.happen(happens);
+            if number == asked_after {
+                cluster.job.backfill = Some(Backfill { range, asked: cluster.now });
+            }
+            let decision = cluster.look();
+            cluster.follow(&decision);
+        }
+        cluster.now += SignedDuration::from_mins(1);
+        cluster.job.backfill = Some(Backfill { range, asked: cluster.now });
+        cluster.again.clear();
+        cluster.settle();
+        let due = Timestamp::from_millisecond(cluster.watermark).unwrap();
+        let due = due_days(Date::constant(2016, 10, 27), due, cluster.now);
+        let asked: Vec<Window> =
+            due.into_iter().filter(|day| day.start < range.end && range.start < day.end).collect();
+        prop_assert_eq!(cluster.again.keys().copied().collect::<Vec<_>>(), asked);
+        // A run for an earlier request may still have been under way.
+        prop_assert!(cluster.again.values().all(|&times| times <= 2));
+        cluster.again.clear();
+        for _ in 0..20 {
+            cluster.now += SignedDuration::from_hours(5);
+            let decision = cluster.look();
+            cluster.follow(&decision);
+            cluster.end(RunState::Succeeded(cluster.now), true);
+        }
+        prop_assert!(cluster.again.is_empty(), "{:?}", cluster.again);
     }
 }

@@ -26,6 +26,7 @@ fn seen(job: &ValidJob, range: (&str, &str), attempt: u32, state: RunState) -> R
         range,
         attempt,
         computation: job.computation_id.clone(),
+        backfill: None,
         created: at("2016-10-06T00:15:00Z"),
         state,
     }
@@ -289,4 +290,59 @@ fn history_is_tidied_but_what_attempts_are_counted_from_stays() {
     expected.sort();
     assert_eq!(decision.delete, expected);
     assert_eq!(decision.last_window.unwrap().end, millis(days[1].1));
+}
+
+#[test]
+fn a_request_computes_windows_that_have_a_result() {
+    let mut job = valid(&json!({}));
+    let lake = lake(FIRST, "2016-10-07T12:00:00Z");
+    let done = index(&job, &[("2016-10-03T23:00:00Z", "2016-10-06T23:00:00Z")]);
+    let now = at("2016-10-07T12:20:00Z");
+    let range = Window { start: millis("2016-10-04T06:00:00Z"), end: millis("2016-10-05T06:00:00Z") };
+    let backfill = Backfill { range, asked: now };
+    job.backfill = Some(backfill);
+    let decision = decide(&job, Some(&lake), Some(&done), &[], now);
+    assert_eq!(started(&decision), span("2016-10-03T23:00:00Z", "2016-10-05T23:00:00Z", 2, 1));
+    let run = decision.start.unwrap();
+    assert_eq!(run.backfill, Some(backfill));
+    let plain = RunPlan::new(&job.namespace, &job.name, &job.computation_id, (run.range, 2), 1);
+    assert_ne!(plain.name, run.name, "a run that ended before must not count as this one");
+
+    let mut answered =
+        seen(&job, ("2016-10-03T23:00:00Z", "2016-10-05T23:00:00Z"), 1, RunState::Succeeded(now));
+    answered.backfill = Some(backfill);
+    let after = decide(&job, Some(&lake), Some(&done), std::slice::from_ref(&answered), now);
+    assert_eq!((after.start, after.standing), (None, Standing::UpToDate));
+    job.backfill = Some(Backfill { asked: now + SignedDuration::from_secs(1), ..backfill });
+    assert!(decide(&job, Some(&lake), Some(&done), &[answered], now).start.is_some(), "asked for again");
+}
+
+#[test]
+fn an_old_request_is_forgotten() {
+    let mut job = valid(&json!({}));
+    let lake = lake(FIRST, "2016-10-07T12:00:00Z");
+    let done = index(&job, &[("2016-10-03T23:00:00Z", "2016-10-06T23:00:00Z")]);
+    let now = at("2016-10-07T12:20:00Z");
+    let range = Window { start: millis("2016-10-04T06:00:00Z"), end: millis("2016-10-05T06:00:00Z") };
+    job.backfill = Some(Backfill { range, asked: now - SignedDuration::from_hours(15 * 24) });
+    assert_eq!(decide(&job, Some(&lake), Some(&done), &[], now).start, None);
+}
+
+#[test]
+fn a_request_that_fails_does_not_hold_up_new_windows() {
+    let mut job = valid(&json!({}));
+    let lake = lake(FIRST, "2016-10-07T12:00:00Z");
+    let done = index(&job, &[("2016-10-03T23:00:00Z", "2016-10-05T23:00:00Z")]);
+    let now = at("2016-10-07T12:20:00Z");
+    let range = Window { start: millis("2016-10-04T06:00:00Z"), end: millis("2016-10-05T06:00:00Z") };
+    let backfill = Backfill { range, asked: now };
+    job.backfill = Some(backfill);
+    let failed = RunState::Failed(now, Failure::PodsFailed);
+    let mut again = seen(&job, ("2016-10-03T23:00:00Z", "2016-10-05T23:00:00Z"), 1, failed);
+    again.backfill = Some(backfill);
+    let decision = decide(&job, Some(&lake), Some(&done), &[again.clone()], now);
+    assert_eq!(decision.start.unwrap().backfill, None, "missing windows first");
+    let missing = seen(&job, ("2016-10-05T23:00:00Z", "2016-10-06T23:00:00Z"), 1, failed);
+    let later = decide(&job, Some(&lake), Some(&done), &[missing], now);
+    assert_eq!(later.start.unwrap().backfill, Some(backfill), "while those wait, the request goes on");
 }

@@ -49,6 +49,7 @@ fn seen(state: RunState) -> RunSeen {
         range: day(),
         attempt: 1,
         computation: job.computation_id,
+        backfill: None,
         created: at("2016-10-05T00:15:00Z"),
         state,
     }
