@@ -218,12 +218,6 @@ fn secret_names(
     names
 }
 
-/// Every Secret that the operator may ever make for a pipeline.
-pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
-    let logins = Role::ALL.into_iter().map(|role| id.kafka_login(role));
-    logins.chain([id.scaler_login(), id.kafka_ca_secret(), id.redis_secret()]).collect()
-}
-
 async fn secrets(
     client: &Client,
     names: &BTreeSet<(String, String)>,

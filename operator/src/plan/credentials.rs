@@ -24,11 +24,8 @@ pub const CA_KEY: &str = "ca.crt";
 
 /// Every Secret that the operator may ever make for a pipeline.
 pub fn own_secrets(id: &PipelineId) -> BTreeSet<ObjectName> {
-    let users = Role::ALL.into_iter().map(|role| id.user(role)).chain([id.scaler_user()]);
-    users
-        .filter_map(|user| user.as_str().parse().ok())
-        .chain([id.kafka_ca_secret(), id.redis_secret()])
-        .collect()
+    let logins = Role::ALL.into_iter().map(|role| id.kafka_login(role));
+    logins.chain([id.scaler_login(), id.kafka_ca_secret(), id.redis_secret()]).collect()
 }
 
 /// Adds the copies that are known.
@@ -120,8 +117,14 @@ mod tests {
         });
         let id = sample::pipeline("").id;
         assert_eq!(copies.len(), 3);
-        assert_eq!(copies[id.kafka_login(Role::Alert).as_str()]["data"], serde_json::json!({"user.crt": "YQ=="}));
-        assert_eq!(copies[id.kafka_login(Role::Ingest).as_str()]["data"], serde_json::json!({"user.crt": "Yg=="}));
+        assert_eq!(
+            copies[id.kafka_login(Role::Alert).as_str()]["data"],
+            serde_json::json!({"user.crt": "YQ=="})
+        );
+        assert_eq!(
+            copies[id.kafka_login(Role::Ingest).as_str()]["data"],
+            serde_json::json!({"user.crt": "Yg=="})
+        );
         assert_eq!(copies["city-kafka-ca"]["data"], serde_json::json!({"ca.crt": "Yw=="}));
         assert!(copies.values().all(|copy| copy["metadata"]["namespace"] == "parking"));
         assert!(copies.values().all(|copy| copy["metadata"].get("ownerReferences").is_none()));
