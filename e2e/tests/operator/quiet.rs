@@ -1,0 +1,31 @@
+//! Where nothing changes, nothing is written.
+
+use std::time::Duration;
+
+use parking_e2e::kubernetes::wait::always;
+
+use crate::city::City;
+
+#[tokio::test]
+async fn a_converged_pipeline_causes_no_write_nor_does_a_restart_of_the_operator() {
+    let mut city = City::start().await;
+    city.ready().await;
+    let Some(audit) = city.namespace.cluster().audit_log() else {
+        return eprintln!("skipped: the cluster's audit log is not ours");
+    };
+    let user = city.identity.user();
+    let mark = audit.mark().unwrap();
+    city.operator.take().unwrap().terminate(Duration::from_secs(10)).unwrap();
+    city.start_operator().await;
+    always("no write", Duration::from_secs(20), async || {
+        let events = audit.since(mark).map_err(|error| error.to_string())?;
+        let writes: Vec<String> = events
+            .iter()
+            .filter(|event| event.user() == user && event.changes() && event.resource() != "leases")
+            .map(|event| format!("{} {} {}", event.verb, event.resource_path(), event.name()))
+            .collect();
+        if writes.is_empty() { Ok(()) } else { Err(writes.join(", ")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+}
