@@ -266,7 +266,8 @@ fn lake_names(lake: &Lake, name: &ObjectName) -> bool {
     }
 }
 
-/// A hash for each role over the Secrets that it mounts, the operator's own as they are planned.
+/// A hash for each role over the Secrets that it mounts, the operator's own as they are planned. A role of which one
+/// does not exist yet has none.
 fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, String> {
     let namespace = valid.id.namespace.to_string();
     let planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
@@ -282,10 +283,10 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
         .topology
         .workers
         .iter()
-        .map(|worker| {
-            let mounted: Vec<(String, BTreeMap<String, String>)> = secrets_of(worker)
+        .filter_map(|worker| {
+            let mounted: Option<Vec<(String, BTreeMap<String, String>)>> = secrets_of(worker)
                 .into_keys()
-                .filter_map(|name| {
+                .map(|name| {
                     let name = name.to_string();
                     let data = planned
                         .get(&name)
@@ -294,7 +295,9 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
                     Some((name, data))
                 })
                 .collect();
-            (worker.config.role, secret_hash(mounted.iter().map(|(name, data)| (name.as_str(), data))))
+            let mounted = mounted?;
+            let secrets = mounted.iter().map(|(name, data)| (name.as_str(), data));
+            Some((worker.config.role, secret_hash(secrets)))
         })
         .collect()
 }

@@ -31,7 +31,8 @@ pub struct ValidPipeline {
     pub redis: ValidRedis,
     /// How many pods of each role run now.
     pub run: BTreeMap<Role, Run>,
-    /// Hash over all Secrets that a role mounts; a change rolls its pods.
+    /// Hash over all Secrets that a role mounts; a change rolls its pods. Absent while one of them is missing: the
+    /// role's workload is then neither made nor changed.
     pub secret_hashes: BTreeMap<Role, String>,
     /// Rules that were accepted, by name.
     pub rules: BTreeMap<RuleName, BundledRule>,
