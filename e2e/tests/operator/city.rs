@@ -176,8 +176,9 @@ impl City {
         let list = maps.list(&ListParams::default()).await.unwrap();
         let shards =
             list.items.into_iter().filter(|map| map.name_any().starts_with(&format!("{PIPELINE}-rules-")));
-        let lists =
-            shards.flat_map(|map| map.data.unwrap_or_default()).filter(|(key, _)| key.ends_with(".json"));
+        let lists = shards
+            .flat_map(|map| map.data.unwrap_or_default())
+            .filter(|(key, _)| key.rsplit_once('.').is_some_and(|(_, kind)| kind == "json"));
         lists
             .flat_map(|(_, text)| {
                 let list: Value = serde_json::from_str(&text).unwrap();
