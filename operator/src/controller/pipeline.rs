@@ -1,55 +1,50 @@
 //! One look at a pipeline: observe, validate, plan, apply, status.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::ResourceExt;
 use parking_crds::{
     alert_rule::AlertRule,
     condition::{ConditionType, Reason},
     inventory::Inventory,
-    pipeline::{ParkingPipeline, ParkingPipelineStatus},
+    pipeline::ParkingPipeline,
     role::Role,
     topology::{PipelineId, Topology},
 };
 
 use crate::{
     apis::Apis,
-    apply::{Applied, Writer, condition_of},
     error::Class,
     labels,
-    lifecycle::{self, Position, Positions, Situation},
+    lifecycle::{self, Situation},
     live::{Key, Observed},
-    metrics::ConditionState,
-    monotonic,
     object::{ObjectId, ObjectKind},
     observe::{Children, observe},
     owned_kinds::OwnedKind,
-    plan::{Plan, Planned, credentials::own_secrets, plan},
+    plan::credentials::own_secrets,
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,
     },
     problem::Problem,
-    rollout::Turn,
     status::{
-        pipeline::{Counts, Facts as StatusFacts, status},
-        transitions,
+        pipeline::Counts,
         workers::{WorkersStand, workers},
     },
-    validate::{Assembled, Facts, ValidPipeline, assemble, live_topics, topic_ids},
+    validate::{Assembled, Facts, assemble, live_topics, topic_ids},
     wall_clock,
 };
 
 use super::{Context, Next, StepError, bucket, deletion, redis, writes};
 
-/// Pause while something goes on that no watch tells of: drains, elections, rolls of Redis.
-const BUSY: Duration = Duration::from_secs(2);
-/// Shortest pause between two writes of counts to one status.
-const COUNTS: Duration = Duration::from_secs(15);
+mod findings;
+mod objects;
+mod report;
+
+use findings::{positions, retention_at_risk, rules_not_loaded, timed_out, unplanned};
+use objects::{Applying, apply};
+pub(super) use report::write;
+use report::{leave_alone, report};
 
 /// Takes a pipeline one step further.
 pub async fn step(pipeline: Arc<ParkingPipeline>, context: Arc<Context>) -> Result<Next, StepError> {
@@ -196,100 +191,6 @@ impl Look {
     }
 }
 
-/// What an apply came to, with what was found before it.
-struct Applying {
-    applied: Applied,
-    problems: Vec<Problem>,
-}
-
-async fn apply(
-    valid: &ValidPipeline,
-    assembled: &Assembled,
-    observed: &Observed,
-    managed: &redis::Looked,
-    apis: &Apis,
-    context: &Context,
-) -> Applying {
-    let mut wanted = plan(valid);
-    redis::keep_servers(&mut wanted, valid, managed.report.keep_servers);
-    redis::grow(&mut wanted, valid, &assembled.grow);
-    let mut problems = Vec::new();
-    let mut keep = without_secrets(&wanted, valid);
-    wanted.objects.retain(|object| !keep.contains(&object.key()));
-    let rolls = rolling(&wanted, observed);
-    if !rolls.is_empty()
-        && let Turn::Wait { behind, failing } = context.rollouts.ask(&valid.id, &context.all_pipelines())
-    {
-        problems.push(waits_for_others(&behind, failing));
-        wanted.objects.retain(|object| !rolls.contains(&object.key()));
-        keep.extend(rolls);
-    }
-    let writer = Writer::new(&context.client, apis, &observed.live);
-    let applied = writer.apply(&wanted, &keep).await;
-    problems.extend(just_written(&wanted, &applied));
-    Applying { applied, problems }
-}
-
-/// Workloads of roles of which a Secret is missing: their pods could not start, and would roll once it comes.
-fn without_secrets(wanted: &Plan, valid: &ValidPipeline) -> BTreeSet<Key> {
-    let missing: BTreeSet<&str> = valid
-        .topology
-        .workers
-        .iter()
-        .filter(|worker| !valid.secret_hashes.contains_key(&worker.config.role))
-        .map(|worker| worker.name.as_str())
-        .collect();
-    let workloads = wanted.objects.iter().filter(|object| is_workload(object.kind));
-    workloads.filter(|object| missing.contains(object.name.as_str())).map(Planned::key).collect()
-}
-
-const fn is_workload(kind: OwnedKind) -> bool {
-    matches!(kind, OwnedKind::StatefulSet | OwnedKind::Deployment)
-}
-
-/// What was seen of an object before it was written says nothing of how it stands now.
-fn just_written(wanted: &Plan, applied: &Applied) -> Vec<Problem> {
-    let counts = |kind| is_workload(kind) || matches!(kind, OwnedKind::KafkaTopic | OwnedKind::KafkaUser);
-    wanted
-        .objects
-        .iter()
-        .filter(|object| counts(object.kind) && applied.changed().contains(&object.key()))
-        .map(|object| Problem::waiting(condition_of(object), format!("{} was just written", object.key())))
-        .collect()
-}
-
-/// Workloads of roles whose pods would be replaced.
-fn rolling(wanted: &Plan, observed: &Observed) -> BTreeSet<Key> {
-    const TEMPLATE: &str = "/spec/template";
-    let workloads = wanted.objects.iter().filter(|object| {
-        is_workload(object.kind)
-            && object.manifest.pointer("/spec/updateStrategy/type").is_none_or(|kind| kind != "OnDelete")
-    });
-    workloads
-        .filter(|object| {
-            let live = observed.live.get(&object.key()).and_then(|live| live.data.pointer(TEMPLATE));
-            match (live, object.manifest.pointer(TEMPLATE)) {
-                (Some(live), Some(planned)) => !crate::drift::covers(live, planned),
-                _ => false,
-            }
-        })
-        .map(Planned::key)
-        .collect()
-}
-
-fn waits_for_others(behind: &[PipelineId], failing: bool) -> Problem {
-    let names: Vec<String> = behind.iter().map(PipelineId::to_string).collect();
-    let names =
-        if names.is_empty() { "the first look at all pipelines".to_owned() } else { names.join(", ") };
-    let cure = if failing { ", whose new pods fail: mend it first" } else { "" };
-    Problem {
-        condition: ConditionType::WorkersAvailable,
-        reason: Reason::RolloutWaiting,
-        class: Class::Blocked,
-        message: format!("new pods wait for {names}{cure}"),
-    }
-}
-
 fn decide(
     pipeline: &ParkingPipeline,
     topology: &Topology,
@@ -320,66 +221,6 @@ fn decide(
             now: wall_clock::now(),
         },
     )
-}
-
-fn positions(round: Option<&LastRound>) -> Positions {
-    let mut positions = Positions::new();
-    for ((role, stream), partitions) in round.iter().flat_map(|round| &round.summary.partitions) {
-        let seen = partitions
-            .iter()
-            .map(|(&partition, seen)| (partition, Position { position: seen.position, end: seen.end }));
-        positions.insert((*role, *stream), seen.collect());
-    }
-    positions
-}
-
-fn timed_out(decision: &lifecycle::Decision) -> Option<Problem> {
-    let roles: Vec<&str> = decision.timed_out.iter().map(|role| role.as_str()).collect();
-    (!roles.is_empty()).then(|| Problem {
-        condition: ConditionType::WorkersAvailable,
-        reason: Reason::DrainTimedOut,
-        class: Class::Blocked,
-        message: format!(
-            "{} did not work off what there was within 10 minutes and rest now; the records stay in the log and are read when the pipeline runs again",
-            roles.join(", ")
-        ),
-    })
-}
-
-/// The oldest unread record is older than half of the retention.
-fn retention_at_risk(round: &LastRound, topology: &Topology) -> Option<Problem> {
-    let oldest = round.summary.oldest_unread()?;
-    let retention = topology.streams.iter().map(|stream| stream.retention.millis()).min()?;
-    let age = wall_clock::now().as_millisecond() - oldest.as_millisecond();
-    (age > retention / 2).then(|| Problem {
-        condition: ConditionType::RetentionAtRisk,
-        reason: Reason::RecordsLost,
-        class: Class::Blocked,
-        message: format!(
-            "the oldest unread record is of {oldest}: add workers, resume the pipeline or raise spec.events.retention before records go unread"
-        ),
-    })
-}
-
-fn rules_not_loaded(valid: &ValidPipeline, round: &LastRound) -> Option<Problem> {
-    let hash = crate::plan::rule_bundle::bundle_hash(&valid.rules);
-    let loaded = round.summary.bundles.get(&hash).copied().unwrap_or(0);
-    let (_, asked) = round.summary.answered.get(&Role::Alert).copied().unwrap_or((0, 0));
-    (loaded < asked).then(|| {
-        Problem::waiting(
-            ConditionType::RulesLoaded,
-            format!("{loaded} of {asked} alert workers have loaded the newest rules"),
-        )
-    })
-}
-
-/// Conditions that nobody could look at, because what they rest on is missing.
-fn unplanned(problems: &[Problem]) -> Vec<Problem> {
-    [ConditionType::RedisReady, ConditionType::WorkersAvailable, ConditionType::RulesLoaded]
-        .into_iter()
-        .filter(|kind| problems.iter().all(|problem| problem.condition != *kind))
-        .map(|kind| Problem::waiting(kind, "nothing is changed until TopicsReady and UsersReady can be"))
-        .collect()
 }
 
 fn inventory(
@@ -444,102 +285,4 @@ fn watch_secrets(id: &PipelineId, observed: &Observed, context: &Context) {
     });
     let object = ObjectId::new(ObjectKind::Pipeline, id.namespace.as_str(), id.name.as_str());
     context.secrets.register(&object, interests.collect());
-}
-
-/// Says that the operator leaves everything as it is, and nothing else.
-async fn leave_alone(pipeline: &ParkingPipeline, context: &Context) -> Result<Next, StepError> {
-    let mut status = pipeline.status.clone().unwrap_or_default();
-    let generation = pipeline.metadata.generation.unwrap_or_default();
-    let mut conditions = crate::status::Conditions::new(&status.conditions, generation, wall_clock::now());
-    conditions.set(
-        ConditionType::ReconciliationPaused,
-        true,
-        Reason::PausedByAnnotation,
-        format!("remove the annotation {} to go on", labels::PAUSE_RECONCILIATION),
-    );
-    let made = conditions.done();
-    let others =
-        status.conditions.iter().filter(|old| old.type_ != ConditionType::ReconciliationPaused.as_str());
-    status.conditions = others.cloned().chain(made).collect();
-    status.observed_generation = Some(generation);
-    write(pipeline, context, status).await?;
-    Ok(Next::Resync)
-}
-
-async fn report(pipeline: &ParkingPipeline, context: &Context, look: Look) -> Result<Next, StepError> {
-    let id = PipelineId::of(pipeline).ok();
-    let facts = StatusFacts {
-        before: pipeline.status.as_ref(),
-        generation: pipeline.metadata.generation.unwrap_or_default(),
-        problems: &look.problems,
-        progress: &look.progress,
-        phase: look.decision.as_ref().and_then(|decision| decision.phase),
-        drain: look.decision.as_ref().and_then(|decision| decision.drain.clone()),
-        workers: look.workers,
-        counts: look.counts,
-        now: wall_clock::now(),
-    };
-    let mut made = status(&facts);
-    made.topic_ids = look.topic_ids.unwrap_or_default();
-    if let (Some(id), Some(before)) = (&id, &pipeline.status) {
-        hold_counts(id, before, &mut made, context);
-    }
-    write(pipeline, context, made).await?;
-    if let Some(error) = look.failed {
-        return Err(error);
-    }
-    let gravest = look.problems.iter().map(|problem| problem.class).min_by_key(|class| match class {
-        Class::Transient => 0,
-        Class::Blocked => 1,
-        Class::Bug => 2,
-        Class::Invalid => 3,
-    });
-    Ok(match gravest {
-        _ if look.busy => Next::After(BUSY),
-        Some(class) => Next::Problem(class),
-        None => Next::Resync,
-    })
-}
-
-/// Keeps the written counts while they are young: they change all the time.
-fn hold_counts(
-    id: &PipelineId,
-    before: &ParkingPipelineStatus,
-    made: &mut ParkingPipelineStatus,
-    context: &Context,
-) {
-    let now = monotonic::now();
-    context.remember(id, |memory| {
-        let changed = (before.lag, before.firing) != (made.lag, made.firing);
-        let young = memory.counted.is_some_and(|counted| now - counted < COUNTS);
-        if changed && young {
-            (made.lag, made.firing) = (before.lag, before.firing);
-        } else if changed {
-            memory.counted = Some(now);
-        }
-    });
-}
-
-pub(super) async fn write(
-    pipeline: &ParkingPipeline,
-    context: &Context,
-    status: ParkingPipelineStatus,
-) -> Result<(), StepError> {
-    let object =
-        ObjectId::new(ObjectKind::Pipeline, &pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
-    let standing: Vec<(ConditionType, ConditionState)> = status
-        .conditions
-        .iter()
-        .filter_map(|condition| {
-            Some((ConditionType::parse(&condition.type_)?, ConditionState::parse(&condition.status)))
-        })
-        .collect();
-    context.metrics.conditions(&object, &standing);
-    if pipeline.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    writes::status(&context.client, pipeline, &status).await?;
-    let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    writes::tell(&context.recorder, pipeline, &transitions(before, &status.conditions)).await;
-    Ok(())
 }
