@@ -214,24 +214,17 @@ async fn apply(
     redis::keep_servers(&mut wanted, valid, managed.report.keep_servers);
     redis::grow(&mut wanted, valid, &assembled.grow);
     let mut problems = Vec::new();
-    let mut keep = of_jobs(observed);
+    let mut keep = BTreeSet::new();
     let rolls = rolling(&wanted, observed);
     if !rolls.is_empty()
         && let Turn::Wait { behind, failing } = context.rollouts.ask(&valid.id, &context.all_pipelines())
     {
         problems.push(waits_for_others(&behind, failing));
         wanted.objects.retain(|object| !rolls.contains(&object.key()));
-        keep.extend(rolls);
+        keep = rolls;
     }
     let writer = Writer::new(&context.client, apis, &observed.live);
     Applying { applied: writer.apply(&wanted, &keep).await, problems }
-}
-
-/// Objects of statistics jobs carry the pipeline's labels too, but are not planned with it.
-fn of_jobs(observed: &Observed) -> BTreeSet<Key> {
-    let objects = observed.live.iter();
-    let of_jobs = objects.filter(|(_, object)| object.labels().contains_key(labels::STATS_JOB));
-    of_jobs.map(|(key, _)| key.clone()).collect()
 }
 
 /// Workloads of roles whose pods would be replaced.
