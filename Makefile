@@ -32,10 +32,10 @@ test: ## Run every test (installs what it needs on Debian as root)
 	@$(timed) 'test: build tests' cargo test $(cargo_flags) --no-run
 	@$(timed) 'test: run' cargo test $(cargo_flags) --no-fail-fast
 
-verify_steps := format spelling clippy docs rules generated instructions
+verify_steps := format spelling scripts clippy docs rules generated instructions
 
 .PHONY: verify $(verify_steps:%=verify-%)
-verify: verify-tools $(verify_steps:%=verify-%) ## Check without changing: format, lints, docs, spelling, licences, rules of the repository
+verify: verify-tools $(verify_steps:%=verify-%) ## Check without changing: format, lints, docs, spelling, scripts, licences, rules of the repository
 
 .PHONY: verify-tools
 verify-tools:
@@ -46,6 +46,9 @@ verify-format:
 
 verify-spelling:
 	@$(timed) 'verify: spelling' $(typos)
+
+verify-scripts:
+	@$(timed) 'verify: scripts' shellcheck .ci/install .ci/run .ci/timed e2e/cluster/build $$(git ls-files '*.sh')
 
 verify-clippy:
 	@$(timed) 'verify: clippy' cargo clippy $(cargo_flags) --all-targets -- -D warnings

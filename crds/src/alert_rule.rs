@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{duration::Duration, names::ClassName, reference::NameRef};
 
+mod anomaly;
 mod check;
 mod condition;
 mod dwell_limit;
@@ -19,10 +20,11 @@ mod notify;
 mod requirement;
 mod window;
 
+pub use anomaly::{Anomaly, Baseline};
 pub use check::RuleError;
 pub use condition::{
-    Absence, Aggregate, Anomaly, Baseline, Cel, Condition, ConditionKind, Devices, Dwell, Entitlement,
-    EventMatch, Metric, OnLookupError, Op, Rate, RecordMatch, Sequence, Threshold,
+    Absence, Aggregate, Cel, Condition, ConditionKind, Devices, Dwell, Entitlement, EventMatch, Metric,
+    OnLookupError, Op, Rate, RecordMatch, Sequence, Threshold,
 };
 pub use dwell_limit::{DwellLimit, DwellLimitError};
 pub use notify::{Inhibition, Notify};

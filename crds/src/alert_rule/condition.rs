@@ -11,7 +11,7 @@ use crate::{
     names::ClassName,
 };
 
-use super::{DwellLimit, InstanceLabel};
+use super::{Anomaly, DwellLimit, InstanceLabel};
 
 /// What must hold: exactly one member.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -340,31 +340,6 @@ pub enum OnLookupError {
     Assume,
 }
 
-/// A metric is far from what is usual at this hour of the week.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = deviates_above_zero())]
-pub struct Anomaly {
-    /// What is measured.
-    pub metric: Metric,
-    /// What is usual.
-    pub baseline: Baseline,
-    /// Median absolute deviations from the baseline that are too far, above 0.
-    pub mads: Decimal,
-    /// Weeks of history that must exist. Default: 4.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<i32>", range(min = 1, max = 104))]
-    pub min_weeks: Option<u32>,
-}
-
-/// What is usual.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Baseline {
-    /// The median at the same hour of the week.
-    HourOfWeekMedian,
-}
-
 /// An expression over one event, in the Common Expression Language.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -395,8 +370,4 @@ fn fallback_needs_policy() -> Rule {
     Rule::new("!has(self.fallback) || self.limit == 'policy'")
         .message("fallback is used only with the limit `policy`")
         .field_path(".fallback")
-}
-
-fn deviates_above_zero() -> Rule {
-    Rule::new("double(self.mads) > 0.0").message("mads must be above 0").field_path(".mads")
 }

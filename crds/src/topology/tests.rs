@@ -179,8 +179,7 @@ fn shared_names(id: &PipelineId) -> Vec<String> {
     let users = users.map(|user| format!("user {user}"));
     let prefixes = [format!("store {}", id.store_prefix()), format!("lake {}", id.lake_prefix())];
     let local = local_names(id).into_iter().map(|name| format!("workload {}/{name}", id.namespace));
-    let scaler = [format!("user {}", id.scaler_user())];
-    topics.chain(groups).chain(users).chain(scaler).chain(prefixes).chain(local).collect()
+    topics.chain(groups).chain(users).chain(prefixes).chain(local).collect()
 }
 
 fn local_names(id: &PipelineId) -> Vec<WorkloadName> {

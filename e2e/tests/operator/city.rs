@@ -1,6 +1,7 @@
 //! A city in a namespace of its own: everything that a pipeline needs around it, and an operator that serves only it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use parking_crds::{
+    names::RuleName,
     pipeline::ParkingPipeline,
     role::Role,
     topology::PipelineId,
@@ -147,13 +149,16 @@ impl City {
         self.pipelines().patch(PIPELINE, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
-    /// Lets the alert workers load whatever bundle there is.
-    pub(crate) async fn load_rules(&self) {
+    /// Lets the alert workers load the bundle, once it holds so many rules.
+    pub(crate) async fn load_rules(&self, count: u64) {
         let maps: Api<ConfigMap> = self.namespace.api();
         let report = eventually("the rule bundle", LIMIT, async || {
             let manifest = maps.get(&format!("{PIPELINE}-rules")).await.map_err(|error| error.to_string())?;
             let text = manifest.data.unwrap_or_default().remove("manifest.json").ok_or("no manifest.json")?;
             let manifest: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            if manifest["rules"] != count {
+                return Err(text);
+            }
             let bundle = manifest["hash"].as_str().ok_or("no hash")?.to_owned();
             Ok(RulesReport { bundle, rules: self.bundled().await })
         })
@@ -171,22 +176,16 @@ impl City {
         }
     }
 
-    async fn bundled(&self) -> std::collections::BTreeMap<parking_crds::names::RuleName, RuleReport> {
+    async fn bundled(&self) -> BTreeMap<RuleName, RuleReport> {
         let maps: Api<ConfigMap> = self.namespace.api();
         let list = maps.list(&ListParams::default()).await.unwrap();
         let shards =
             list.items.into_iter().filter(|map| map.name_any().starts_with(&format!("{PIPELINE}-rules-")));
-        let lists =
-            shards.flat_map(|map| map.data.unwrap_or_default()).filter(|(key, _)| key.ends_with(".json"));
-        lists
-            .flat_map(|(_, text)| {
-                let list: Value = serde_json::from_str(&text).unwrap();
-                let rules = list["rules"].as_object().cloned().unwrap_or_default();
-                rules.into_iter().map(|(name, rule)| {
-                    let hash = rule.as_str().or_else(|| rule["hash"].as_str()).unwrap_or_default().to_owned();
-                    (name.parse().unwrap(), RuleReport { hash, ..RuleReport::default() })
-                })
-            })
+        shards
+            .flat_map(|map| map.data.unwrap_or_default())
+            .filter(|(key, _)| key.starts_with("shard-"))
+            .flat_map(|(_, text)| serde_json::from_str::<BTreeMap<RuleName, String>>(&text).unwrap())
+            .map(|(name, hash)| (name, RuleReport { hash, ..RuleReport::default() }))
             .collect()
     }
 
@@ -216,8 +215,13 @@ impl City {
 
     /// A pipeline that does what its spec says.
     pub(crate) async fn ready(&self) -> ParkingPipeline {
+        self.ready_with(0).await
+    }
+
+    /// The same, with so many rules.
+    pub(crate) async fn ready_with(&self, rules: u64) -> ParkingPipeline {
         self.apply(|_| ()).await;
-        self.load_rules().await;
+        self.load_rules(rules).await;
         self.until("Ready", "True").await
     }
 

@@ -46,7 +46,7 @@ fn cases(namespace: &str) -> Vec<Case> {
             "monitoring.coreos.com/v1",
             "PodMonitor",
             "city-alert",
-            json!({"spec": {"selector": {"matchLabels": {"app": "x"}}}}),
+            json!({"spec": {"podMetricsEndpoints": []}}),
         ),
         case("monitoring.coreos.com/v1", "PrometheusRule", "city", json!({"spec": {"groups": []}})),
         case("keda.sh/v1alpha1", "ScaledObject", "city-archive", json!({"spec": {"maxReplicaCount": 99}})),
@@ -93,7 +93,7 @@ async fn autoscaled() -> City {
         pipeline["spec"]["networkPolicy"] = json!({"enabled": true});
     })
     .await;
-    city.load_rules().await;
+    city.load_rules(0).await;
     city.until("Ready", "True").await;
     city
 }

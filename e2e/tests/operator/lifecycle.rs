@@ -75,7 +75,7 @@ async fn a_paused_pipeline_drains_rests_and_comes_back() {
 
     city.patch(json!({"spec": {"lifecycle": {"phase": "Running"}}})).await;
     replicas(&city, "city-occupancy", 1).await;
-    city.load_rules().await;
+    city.load_rules(0).await;
     let running = city.until("WorkersAvailable", "True").await;
     assert!(running.status.unwrap().drain.is_none());
 }
@@ -104,7 +104,7 @@ async fn a_bad_image_is_named_and_a_good_one_heals_it_without_help() {
     assert!(workers.message.contains("ImagePullBackOff"), "{}", workers.message);
     city.patch(json!({"spec": {"image": "workers:good"}})).await;
     city.until("Degraded", "False").await;
-    city.load_rules().await;
+    city.load_rules(0).await;
     city.until("Ready", "True").await;
 }
 

@@ -10,12 +10,13 @@ use crate::city::City;
 async fn a_converged_pipeline_causes_no_write_nor_does_a_restart_of_the_operator() {
     let mut city = City::start().await;
     city.ready().await;
+    city.until("Progressing", "False").await;
     let Some(audit) = city.namespace.cluster().audit_log() else {
         return eprintln!("skipped: the cluster's audit log is not ours");
     };
     let user = city.identity.user();
-    let mark = audit.mark().unwrap();
     city.operator.take().unwrap().terminate(Duration::from_secs(10)).unwrap();
+    let mark = audit.mark().unwrap();
     city.start_operator().await;
     always("no write", Duration::from_secs(20), async || {
         let events = audit.since(mark).map_err(|error| error.to_string())?;

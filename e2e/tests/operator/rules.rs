@@ -53,9 +53,8 @@ async fn a_rule_before_its_pipeline_waits_for_it_and_is_accepted_and_loaded_late
     assert_eq!(reason, "RefNotFound");
     assert!(text.contains("ParkingPipeline") && text.contains("create it"), "{text}");
 
-    city.ready().await;
+    city.ready_with(1).await;
     until(&city, "full", "Accepted", "True").await;
-    city.load_rules().await;
     let active = until(&city, "full", "Active", "True").await;
     assert_eq!(active.status.unwrap().loaded.as_deref(), Some("1/1"));
 }
@@ -66,7 +65,7 @@ async fn a_bad_rule_is_refused_alone_and_heals_when_it_is_mended() {
     city.namespace.apply(&rule("good", |_| ())).await.unwrap();
     let unknown_route = |rule: &mut Value| rule["spec"]["notify"] = json!({"routes": ["nowhere"]});
     city.namespace.apply(&rule("bad", unknown_route)).await.unwrap();
-    city.ready().await;
+    city.ready_with(1).await;
     until(&city, "good", "Accepted", "True").await;
     let bad = until(&city, "bad", "Accepted", "False").await;
     assert!(message(&bad, "Accepted").1.contains("nowhere"), "{:?}", message(&bad, "Accepted"));
@@ -79,7 +78,7 @@ async fn a_bad_rule_is_refused_alone_and_heals_when_it_is_mended() {
 async fn a_rule_whose_pipeline_goes_says_so() {
     let city = City::start().await;
     city.namespace.apply(&rule("full", |_| ())).await.unwrap();
-    city.ready().await;
+    city.ready_with(1).await;
     until(&city, "full", "Accepted", "True").await;
     city.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
     let orphan = until(&city, "full", "Accepted", "False").await;

@@ -108,6 +108,7 @@ const LINKED_HOSTS: &[&str] = &[
     "rustup.rs",
     "semver.org",
     "spec.openapis.org",
+    "strimzi.io",
     "www.apache.org",
     "www.nationalarchives.gov.uk",
 ];
@@ -118,6 +119,7 @@ fn is_local_or_reserved(host: &str) -> bool {
     // A single word is a service inside a cluster, or a placeholder.
     !host.contains('.')
         || host.starts_with("127.")
+        || host.starts_with("10.")
         || host == "0.0.0.0"
         || reserved.iter().any(|end| host.ends_with(end))
         || host.rsplit('.').next().is_some_and(|last| last == host.split('.').next().unwrap_or_default())

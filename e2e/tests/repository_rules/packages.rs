@@ -35,8 +35,12 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Our packages, and which of ours each may use.
-const DIRECTIONS: &[(&str, &[&str])] =
-    &[("parking-crds", &[]), ("parking-workers", &["parking-crds"]), ("parking-e2e", &["parking-crds"])];
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("parking-crds", &[]),
+    ("parking-operator", &["parking-crds"]),
+    ("parking-workers", &["parking-crds"]),
+    ("parking-e2e", &["parking-crds"]),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Package {

@@ -18,7 +18,7 @@ use parking_crds::{
 
 use crate::{
     apis::Apis,
-    apply::{Applied, Writer},
+    apply::{Applied, Writer, condition_of},
     error::Class,
     labels,
     lifecycle::{self, Position, Positions, Situation},
@@ -28,7 +28,7 @@ use crate::{
     object::{ObjectId, ObjectKind},
     observe::{Children, observe},
     owned_kinds::OwnedKind,
-    plan::{Plan, credentials::own_secrets, plan},
+    plan::{Plan, Planned, credentials::own_secrets, plan},
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,
@@ -214,24 +214,55 @@ async fn apply(
     redis::keep_servers(&mut wanted, valid, managed.report.keep_servers);
     redis::grow(&mut wanted, valid, &assembled.grow);
     let mut problems = Vec::new();
-    let mut keep = BTreeSet::new();
+    let mut keep = without_secrets(&wanted, valid);
+    wanted.objects.retain(|object| !keep.contains(&object.key()));
     let rolls = rolling(&wanted, observed);
     if !rolls.is_empty()
         && let Turn::Wait { behind, failing } = context.rollouts.ask(&valid.id, &context.all_pipelines())
     {
         problems.push(waits_for_others(&behind, failing));
         wanted.objects.retain(|object| !rolls.contains(&object.key()));
-        keep = rolls;
+        keep.extend(rolls);
     }
     let writer = Writer::new(&context.client, apis, &observed.live);
-    Applying { applied: writer.apply(&wanted, &keep).await, problems }
+    let applied = writer.apply(&wanted, &keep).await;
+    problems.extend(just_written(&wanted, &applied));
+    Applying { applied, problems }
+}
+
+/// Workloads of roles of which a Secret is missing: their pods could not start, and would roll once it comes.
+fn without_secrets(wanted: &Plan, valid: &ValidPipeline) -> BTreeSet<Key> {
+    let missing: BTreeSet<&str> = valid
+        .topology
+        .workers
+        .iter()
+        .filter(|worker| !valid.secret_hashes.contains_key(&worker.config.role))
+        .map(|worker| worker.name.as_str())
+        .collect();
+    let workloads = wanted.objects.iter().filter(|object| is_workload(object.kind));
+    workloads.filter(|object| missing.contains(object.name.as_str())).map(Planned::key).collect()
+}
+
+const fn is_workload(kind: OwnedKind) -> bool {
+    matches!(kind, OwnedKind::StatefulSet | OwnedKind::Deployment)
+}
+
+/// What was seen of an object before it was written says nothing of how it stands now.
+fn just_written(wanted: &Plan, applied: &Applied) -> Vec<Problem> {
+    let counts = |kind| is_workload(kind) || matches!(kind, OwnedKind::KafkaTopic | OwnedKind::KafkaUser);
+    wanted
+        .objects
+        .iter()
+        .filter(|object| counts(object.kind) && applied.changed().contains(&object.key()))
+        .map(|object| Problem::waiting(condition_of(object), format!("{} was just written", object.key())))
+        .collect()
 }
 
 /// Workloads of roles whose pods would be replaced.
 fn rolling(wanted: &Plan, observed: &Observed) -> BTreeSet<Key> {
     const TEMPLATE: &str = "/spec/template";
     let workloads = wanted.objects.iter().filter(|object| {
-        matches!(object.kind, OwnedKind::StatefulSet | OwnedKind::Deployment)
+        is_workload(object.kind)
             && object.manifest.pointer("/spec/updateStrategy/type").is_none_or(|kind| kind != "OnDelete")
     });
     workloads
@@ -242,7 +273,7 @@ fn rolling(wanted: &Plan, observed: &Observed) -> BTreeSet<Key> {
                 _ => false,
             }
         })
-        .map(crate::plan::Planned::key)
+        .map(Planned::key)
         .collect()
 }
 

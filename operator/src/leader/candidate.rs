@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_lease_is_over_only_after_it_was_seen_unchanged_for_its_duration() {
+    fn the_lease_of_another_is_over_only_after_it_was_seen_unchanged_for_its_duration() {
         let (mut me, start) = candidate();
         for second in 0..10 {
             let now = after(start, f64::from(second));

@@ -138,7 +138,7 @@ mod tests {
             let parking_crds::worker_config::Log::Kafka { credentials, ca, .. } = &worker.config.log else {
                 panic!("{:?}", worker.config.log)
             };
-            assert_eq!(credentials.as_ref().unwrap().as_str(), worker.user.as_str());
+            assert_eq!(credentials.as_ref(), Some(&pipeline.id.kafka_login(worker.config.role)));
             assert_eq!(ca.as_ref(), Some(&pipeline.id.kafka_ca_secret()));
         }
     }

@@ -10,7 +10,7 @@ use k8s_openapi::ByteString;
 use kube::ResourceExt;
 use parking_crds::{
     condition::{ConditionType, Reason},
-    names::{Namespace, ObjectName, UserName},
+    names::{Namespace, UserName},
     pipeline::{Kafka as KafkaSpec, SaslMechanism, SecurityProtocol, StrimziKafka},
     role::Role,
     topology::{PipelineId, Topology},

@@ -221,7 +221,9 @@ fn what_outlives_a_foreground_deletion_has_no_owner() {
     pipeline.owner.uid = "u-1".to_owned();
     for object in plan(&pipeline).objects {
         let owned = object.manifest.pointer("/metadata/ownerReferences/0/uid") == Some(&json!("u-1"));
-        let redis = object.name.contains("redis");
-        assert_eq!(owned, object.kind != Kind::ServiceAccount && !redis, "{:?} {}", object.kind, object.name);
+        let outlives =
+            matches!(object.kind, Kind::ServiceAccount | Kind::Secret | Kind::KafkaTopic | Kind::KafkaUser)
+                || object.name.contains("redis");
+        assert_eq!(owned, !outlives, "{:?} {}", object.kind, object.name);
     }
 }

@@ -60,12 +60,12 @@ fn a_wrong_rule_is_refused_with_its_field_and_harms_no_other() {
         (&[FULL, "instanceKey: [event_session_id]"], Reason::Invalid, "spec.instanceKey"),
         (&[FULL, "notify: {routes: [pager]}"], Reason::RefNotFound, "no route pager"),
         (&[FULL, "inhibitedBy: [{ruleRef: ghost}]"], Reason::RefNotFound, "no rule ghost"),
-        (&[FULL, "annotations: {summary: '{{ zone.nam }}'}"], Reason::Invalid, "`zone.nam`"),
+        (&[FULL, "annotations: {summary: '{{ zone.title }}'}"], Reason::Invalid, "`zone.title`"),
         (&[FULL, "annotations: {summary: '{{value}}'}"], Reason::Invalid, "spec.annotations.summary"),
         (
-            &[FULL, "scope: {zoneSelector: {matchLabels: {distrct: cbd}}}"],
+            &[FULL, "scope: {zoneSelector: {matchLabels: {quarter: cbd}}}"],
             Reason::RefNotFound,
-            "the label distrct",
+            "the label quarter",
         ),
         (
             &[FULL, "scope: {zoneSelector: {matchExpressions: [{key: ward, operator: Exists}]}}"],
@@ -110,7 +110,7 @@ fn the_order_of_the_rules_says_nothing() {
 #[test]
 fn without_an_inventory_labels_are_not_judged() {
     let pipeline = sample::pipeline("");
-    let rules = [city("a", &[FULL, "scope: {zoneSelector: {matchLabels: {distrct: cbd}}}"])];
+    let rules = [city("a", &[FULL, "scope: {zoneSelector: {matchLabels: {quarter: cbd}}}"])];
     let found = accept(&rules, &pipeline.id, &pipeline.spec, None);
     assert!(found.values().all(Result::is_ok));
 }
