@@ -22,7 +22,7 @@ use crate::{
     cluster, discovery, labels,
     live::{Key, Live},
     object::ObjectKind,
-    observe::{self, kafka_namespace},
+    observe::{self, Children, kafka_namespace},
     owned_kinds::{OwnedKind, Seen},
 };
 
@@ -57,7 +57,7 @@ async fn children(session: &Session, pipeline: &ParkingPipeline) -> Result<Live,
     let id = PipelineId::of(pipeline).map_err(|error| Failure::Refused(error.to_string()))?;
     let apis = discovery::apis(&session.client).await.map_err(Failure::request(what.clone()))?;
     let beside = kafka_namespace(&id, &pipeline.spec.kafka);
-    observe::live(&session.client, &apis, &id, beside).await.map_err(Failure::observe(what))
+    observe::live(&session.client, &apis, &id, beside, Children::All).await.map_err(Failure::observe(what))
 }
 
 async fn runs(session: &Session, job: &str) -> Result<Live, Failure> {

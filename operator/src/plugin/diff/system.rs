@@ -25,8 +25,8 @@ use super::{
 use crate::{
     apis::Apis,
     labels, lifecycle,
-    live::{is_ours, is_terminating},
-    observe::{Observed, kafka_namespace, observe},
+    live::{Observed, is_ours, is_terminating},
+    observe::{Children, kafka_namespace, observe},
     plan::{self, Plan},
     plugin::{Failure, Session},
     problem::Problem,
@@ -80,9 +80,10 @@ impl Surroundings<'_> {
         let id = topology.pipeline.clone();
         let what = format!("looking at what ParkingPipeline {id} consists of");
         let spec = &pipeline.spec;
-        let mut observed = observe(&self.session.client, self.apis, &topology, &spec.kafka, &spec.inventory)
-            .await
-            .map_err(Failure::observe(what))?;
+        let mut observed =
+            observe(&self.session.client, self.apis, &topology, &spec.kafka, &spec.inventory, Children::All)
+                .await
+                .map_err(Failure::observe(what))?;
         self.add_files(&mut observed, pipeline, &id);
         let assembled = self.assembled(subject, topology, &observed);
         let mut outcome = Outcome { problems: problems(&assembled), ..Outcome::default() };
