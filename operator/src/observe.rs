@@ -25,6 +25,7 @@ use crate::{
     live::{Live, Observed, typed},
     owned_kinds::{OwnedKind, Seen},
     plan::{credentials::own_secrets, secrets_of},
+    validate::authority_secret,
 };
 
 /// Reads of one pipeline that are under way at once.
@@ -209,7 +210,7 @@ fn secret_names(
     }
     if let Some(cluster) = &kafka.strimzi {
         let beside = |name: String| (kafka_namespace.to_owned(), name);
-        names.insert(beside(format!("{}-cluster-ca-cert", cluster.cluster)));
+        names.insert(beside(authority_secret(cluster)));
         for user in live.of_kind(OwnedKind::KafkaUser) {
             let secret = user.data.pointer("/status/secret").and_then(serde_json::Value::as_str);
             names.extend(secret.map(|secret| beside(secret.to_owned())));

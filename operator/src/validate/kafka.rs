@@ -37,7 +37,7 @@ pub struct SeenKafka {
     pub kafka: Option<Kafka>,
     /// The pipeline's users beside it, by name.
     pub users: BTreeMap<String, KafkaUser>,
-    /// Secrets beside it, by name: those that the users' status names; data keys and base64 values.
+    /// Secrets beside it, by name: those that the users' status names, and the cluster's authority; data keys and base64 values.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -113,7 +113,14 @@ fn strimzi_cluster(
             Err(problem) => problems.push(problem),
         }
     }
-    let certificates = found.map(|found| found.certificates.join("\n")).unwrap_or_default();
+    let ca = found.and_then(|found| authority(&found.certificates, spec, seen)).filter(|_| listener.tls);
+    if listener.tls && ca.is_none() {
+        let message = format!(
+            "Kafka {name} shows no certificate authority yet: wait, or look at Secret {}",
+            authority_secret(spec)
+        );
+        problems.push(Problem::waiting(ConditionType::UsersReady, message));
+    }
     let cluster = StrimziCluster {
         namespace: namespace.clone(),
         cluster: spec.cluster.clone(),
@@ -123,9 +130,23 @@ fn strimzi_cluster(
         bootstrap_servers,
         credentials,
         scaler_credentials: login(&id.scaler_user(), namespace, authentication, seen).ok(),
-        ca: (listener.tls && !certificates.is_empty()).then(|| base64(certificates)),
+        ca,
     };
     Ok((cluster, problems))
+}
+
+/// Secret in which Strimzi keeps the certificate authority of a cluster, beside it.
+pub fn authority_secret(spec: &StrimziKafka) -> String {
+    format!("{}-cluster-ca-cert", spec.cluster)
+}
+
+/// What signs the listener's certificate, in base64: as its status says, else the cluster's own authority.
+fn authority(certificates: &[String], spec: &StrimziKafka, seen: &SeenKafka) -> Option<String> {
+    if certificates.is_empty() {
+        seen.secrets.get(&authority_secret(spec))?.get("ca.crt").cloned()
+    } else {
+        Some(base64(certificates.join("\n")))
+    }
 }
 
 fn may_use(

@@ -13,7 +13,7 @@ mod stats_job;
 pub mod topic;
 
 pub use assemble::{Assembled, Facts, assemble, live_topics};
-pub use kafka::{SeenKafka, kafka, observed_log};
+pub use kafka::{SeenKafka, authority_secret, kafka, observed_log};
 pub use offline::{offline, runs};
 pub use pipeline::{
     Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,

@@ -89,6 +89,29 @@ fn a_cluster_is_used_as_it_was_observed() {
     assert_eq!(login, ["user.crt", "user.key"]);
 }
 
+fn without_certificates(all: &mut Fixture) {
+    for listener in all.kafka["status"]["listeners"].as_array_mut().unwrap() {
+        listener["certificates"] = json!([]);
+    }
+}
+
+#[test]
+fn a_listener_that_shows_no_certificate_is_signed_by_the_clusters_own_authority() {
+    let cluster = cluster(|all| {
+        without_certificates(all);
+        let authority = [("ca.crt".to_owned(), "QQ==".to_owned())].into();
+        all.around.secrets.insert("events-cluster-ca-cert".to_owned(), authority);
+    });
+    assert_eq!(cluster.ca.as_deref(), Some("QQ=="));
+}
+
+#[test]
+fn an_authority_that_is_not_known_yet_is_waited_for() {
+    let (_, problems) = look(without_certificates).unwrap();
+    assert_eq!(problems[0].condition, ConditionType::UsersReady);
+    assert!(problems[0].message.contains("events-cluster-ca-cert"), "{problems:?}");
+}
+
 #[test]
 fn a_listener_with_passwords_gives_name_and_password() {
     let cluster = cluster(|all| all.spec["strimzi"]["listener"] = json!("plain"));
