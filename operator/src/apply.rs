@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
         }
         let seen = serde_json::to_value(&live).unwrap_or_default();
         let same_plan = live.annotations().get(labels::PLAN_HASH) == Some(&plan_hash(&planned.manifest));
-        if same_plan && covers(&seen, &manifest) {
+        if same_plan && covers(&seen, &without_type(&manifest)) {
             return Ok(Outcome::Unchanged);
         }
         if changes_claims(planned, &seen) {
@@ -332,6 +332,16 @@ pub(crate) fn with_hash(manifest: &Value) -> Value {
         }
     }
     hashed
+}
+
+/// The manifest without version and kind, which members of a list do not name.
+fn without_type(manifest: &Value) -> Value {
+    let mut manifest = manifest.clone();
+    if let Some(members) = manifest.as_object_mut() {
+        members.remove("apiVersion");
+        members.remove("kind");
+    }
+    manifest
 }
 
 const fn is_autoscaler(kind: OwnedKind) -> bool {

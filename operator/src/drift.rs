@@ -47,7 +47,13 @@ fn write_sorted(value: &Value, text: &mut String) {
 pub fn covers(live: &Value, planned: &Value) -> bool {
     match (live, planned) {
         (Value::Object(live), Value::Object(planned)) => {
-            planned.iter().all(|(key, wanted)| live.get(key).is_some_and(|found| covers(found, wanted)))
+            planned.iter().all(|(key, wanted)| {
+                live.get(key).is_some_and(|found| match key.as_str() {
+                    // One label more selects other pods.
+                    "selector" if is_flat(wanted) => found == wanted,
+                    _ => covers(found, wanted),
+                })
+            })
         }
         (Value::Array(live), Value::Array(planned)) => match list_key(planned) {
             Some(key) => planned.iter().all(|wanted| {
@@ -61,6 +67,11 @@ pub fn covers(live: &Value, planned: &Value) -> bool {
         (Value::Number(live), Value::Number(planned)) => live.as_f64() == planned.as_f64(),
         (live, planned) => live == planned,
     }
+}
+
+/// Whether a value is a map of texts, as a Service's selector is.
+fn is_flat(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| members.values().all(Value::is_string))
 }
 
 /// The member by which items of a list are told apart, if all have one and no two share it.
@@ -110,6 +121,13 @@ mod tests {
         ));
         assert!(!covers(&json!({"spec": {"replicas": 2}}), &planned));
         assert!(!covers(&json!({"spec": {"replicas": 2, "ports": []}}), &planned));
+    }
+
+    #[test]
+    fn a_label_more_in_a_selector_is_drift() {
+        let planned = json!({"spec": {"selector": {"app": "city"}}});
+        assert!(!covers(&json!({"spec": {"selector": {"app": "city", "x": "y"}}}), &planned));
+        assert!(covers(&planned, &planned));
     }
 
     #[test]
