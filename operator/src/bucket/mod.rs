@@ -1,7 +1,7 @@
 //! The bucket of a pipeline: made where it is missing, claimed by one pipeline for each prefix, kept tidy, and
 //! emptied by policy.
 //!
-//! A look is `observe -> decide -> act`: [`decide`] is pure and says what to do about what was [seen](BucketSeen);
+//! A look is `observe -> decide -> act`: [`decide()`] is pure and says what to do about what was [seen](BucketSeen);
 //! [`Store`] talks S3. [`Store::ensure`] goes round until nothing is left to do.
 //!
 //! # Ownership

@@ -1,7 +1,7 @@
 //! A managed Redis at run time: elected where nobody leads, rolled, shrunk and given new passwords.
 //!
-//! A look is `observe -> decide -> act`: [`observe`] asks every server and sentinel by its pod's address,
-//! [`decide()`] is pure and says what to do, [`act`] sends commands. Pods are never deleted here: their names are
+//! A look is `observe -> decide -> act`: [`observe()`] asks every server and sentinel by its pod's address,
+//! [`decide()`] is pure and says what to do, [`act()`] sends commands. Pods are never deleted here: their names are
 //! handed to whoever writes to the API server.
 //!
 //! # Protocol
