@@ -92,6 +92,7 @@ impl Minio {
     async fn restricted(&self, bucket: &str, actions: &[&str]) -> Store {
         let credentials = aws_sdk_s3::config::Credentials::new(USER, PASSWORD, None, None, "test");
         let config = aws_sdk_sts::Config::builder()
+            .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
             .region(aws_sdk_sts::config::Region::new("us-east-1"))
             .endpoint_url(&self.url)
             .credentials_provider(credentials)
