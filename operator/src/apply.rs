@@ -144,8 +144,7 @@ impl<'a> Writer<'a> {
             return Ok(Outcome::Waits(format!("{} is still being deleted", planned.key())));
         }
         let seen = serde_json::to_value(&live).unwrap_or_default();
-        let same_plan = live.annotations().get(labels::PLAN_HASH) == Some(&plan_hash(&planned.manifest));
-        if same_plan && covers(&seen, &without_type(&manifest)) {
+        if covers_all_but_type(&seen, &manifest) {
             return Ok(Outcome::Unchanged);
         }
         if changes_claims(planned, &seen) {
@@ -334,14 +333,12 @@ pub(crate) fn with_hash(manifest: &Value) -> Value {
     hashed
 }
 
-/// The manifest without version and kind, which members of a list do not name.
-fn without_type(manifest: &Value) -> Value {
-    let mut manifest = manifest.clone();
-    if let Some(members) = manifest.as_object_mut() {
-        members.remove("apiVersion");
-        members.remove("kind");
-    }
-    manifest
+/// Whether the object is as planned; its hash is part of that. Members of a list do not name version and kind.
+fn covers_all_but_type(live: &Value, manifest: &Value) -> bool {
+    let members = manifest.as_object().into_iter().flatten();
+    members
+        .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"))
+        .all(|(key, wanted)| live.get(key).is_some_and(|found| covers(found, wanted)))
 }
 
 const fn is_autoscaler(kind: OwnedKind) -> bool {

@@ -4,15 +4,10 @@
 
 use std::{collections::BTreeSet, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
 use kube::{
     Api, Client, Config, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        events::{Recorder, Reporter},
-        watcher,
-    },
+    runtime::events::{Recorder, Reporter},
 };
 use tokio::{
     net::TcpListener,
@@ -22,7 +17,7 @@ use tokio::{
 
 use crate::{
     apis::Apis,
-    controller::{self, Context, Guarded, Stores, Triggers, watches},
+    controller::{self, Context, Stores, Triggers, relations, watches},
     discovery,
     gate::{self, GateLayer, GateSettings, LeaseName},
     labels,
@@ -170,13 +165,12 @@ async fn lead(
     let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
     let cluster = cluster_identity(&client).await?;
     let concurrency = settings.concurrency;
-    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), concurrency);
-    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), concurrency);
-    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), concurrency);
-    let (pipeline_trigger, pipeline_triggers) = mpsc::unbounded_channel();
-    let (rule_trigger, rule_triggers) = mpsc::unbounded_channel();
-    let (job_trigger, job_triggers) = mpsc::unbounded_channel();
-    let triggers = Triggers { pipelines: pipeline_trigger, rules: rule_trigger, jobs: job_trigger };
+    let (triggers, asked) = Triggers::new();
+    let hear = relations::of_rules(triggers.clone());
+    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), concurrency, hear);
+    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), concurrency, |_, _| ());
+    let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
+    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), concurrency, hear);
     let reporter =
         Reporter { controller: labels::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let outgoing = Outgoing::new(api_server, settings.allow_loopback_endpoints);
@@ -199,7 +193,7 @@ async fn lead(
             pipeline_loop,
             ObjectKind::Pipeline,
             Arc::clone(&context),
-            pipeline_triggers,
+            asked.pipelines,
             until(stopped.clone()),
             controller::pipeline::step,
         ),
@@ -207,7 +201,7 @@ async fn lead(
             rule_loop,
             ObjectKind::AlertRule,
             Arc::clone(&context),
-            rule_triggers,
+            asked.rules,
             until(stopped.clone()),
             controller::alert_rule::step,
         ),
@@ -215,7 +209,7 @@ async fn lead(
             job_loop,
             ObjectKind::StatsJob,
             Arc::clone(&context),
-            job_triggers,
+            asked.jobs,
             until(stopped),
             controller::stats_job::step,
         ),
@@ -238,7 +232,6 @@ fn beside(client: &Client, context: &Arc<Context>, apis: watch::Sender<Arc<Apis>
             triggers.look(object);
         }
     });
-    tasks.spawn(rules_to_pipelines(client.clone(), Arc::clone(context)));
     tasks
 }
 
@@ -259,32 +252,4 @@ async fn first_apis(client: &Client) -> Apis {
 async fn cluster_identity(client: &Client) -> Result<String, kube::Error> {
     let namespaces: Api<NamespaceObject> = Api::all(client.clone());
     Ok(namespaces.get_metadata("kube-system").await?.uid().unwrap_or_default())
-}
-
-/// A rule that comes, goes or changes asks for a look at its pipeline; a pipeline that comes or goes for one at
-/// its rules and jobs.
-async fn rules_to_pipelines(client: Client, context: Arc<Context>) {
-    let rules: Api<Guarded<parking_crds::alert_rule::AlertRule>> = Api::all(client.clone());
-    let pipelines: Api<kube::core::PartialObjectMeta<parking_crds::pipeline::ParkingPipeline>> =
-        Api::all(client);
-    let of_rules = watcher(rules, watcher::Config::default())
-        .default_backoff()
-        .touched_objects()
-        .predicate_filter(kube::runtime::predicates::generation, kube::runtime::PredicateConfig::default())
-        .for_each(|rule| {
-            if let Some(pipeline) = rule.ok().and_then(|rule| watches::pipeline_of(rule.0.as_ref().ok()?)) {
-                context.triggers.look(pipeline);
-            }
-            std::future::ready(())
-        });
-    let of_pipelines = watcher(pipelines, watcher::Config::default())
-        .default_backoff()
-        .touched_objects()
-        .for_each(|pipeline| {
-            if let Ok(pipeline) = pipeline {
-                context.look_at_dependents(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
-            }
-            std::future::ready(())
-        });
-    tokio::join!(of_rules, of_pipelines);
 }

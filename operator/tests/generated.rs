@@ -10,7 +10,7 @@ use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::
 use parking_operator::rbac::{Objects, Place, Rule, rules};
 
 fn assert_current(path: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(path);
+    let path = Path::new("../charts").join(path);
     if std::env::var_os("PARKING_GENERATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();

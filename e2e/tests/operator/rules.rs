@@ -84,3 +84,13 @@ async fn a_rule_whose_pipeline_goes_says_so() {
     let orphan = until(&city, "full", "Accepted", "False").await;
     assert_eq!(message(&orphan, "Accepted").0, "RefNotFound");
 }
+
+#[tokio::test]
+async fn a_deleted_rule_leaves_the_bundle() {
+    let city = City::start().await;
+    city.namespace.apply(&rule("full", |_| ())).await.unwrap();
+    city.ready_with(1).await;
+    let rules: Api<AlertRule> = city.namespace.api();
+    rules.delete("full", &DeleteParams::default()).await.unwrap();
+    city.load_rules(0).await;
+}

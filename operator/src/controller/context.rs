@@ -16,7 +16,10 @@ use parking_crds::{
     alert_rule::AlertRule, inventory::Inventory, names::RuleName, pipeline::ParkingPipeline,
     stats_job::StatsJob, topology::PipelineId,
 };
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    watch,
+};
 
 use crate::{
     apis::Apis,
@@ -50,15 +53,30 @@ pub struct Stores {
 /// Where looks are asked for.
 #[derive(Clone)]
 pub struct Triggers {
+    pipelines: UnboundedSender<ObjectId>,
+    rules: UnboundedSender<ObjectId>,
+    jobs: UnboundedSender<ObjectId>,
+}
+
+/// Where the looks that were asked for arrive, in the loop of each kind.
+pub struct Asked {
     /// At pipelines.
-    pub pipelines: UnboundedSender<ObjectId>,
+    pub pipelines: UnboundedReceiver<ObjectId>,
     /// At rules.
-    pub rules: UnboundedSender<ObjectId>,
+    pub rules: UnboundedReceiver<ObjectId>,
     /// At statistics jobs.
-    pub jobs: UnboundedSender<ObjectId>,
+    pub jobs: UnboundedReceiver<ObjectId>,
 }
 
 impl Triggers {
+    /// Both ends.
+    pub fn new() -> (Self, Asked) {
+        let (pipelines, of_pipelines) = unbounded_channel();
+        let (rules, of_rules) = unbounded_channel();
+        let (jobs, of_jobs) = unbounded_channel();
+        (Self { pipelines, rules, jobs }, Asked { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs })
+    }
+
     /// Asks for a look at an object.
     pub fn look(&self, object: ObjectId) {
         let channel = match object.kind {
@@ -239,25 +257,6 @@ impl Context {
             .filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none())
             .filter_map(|pipeline| PipelineId::of(pipeline).ok())
             .collect()
-    }
-
-    /// Asks for a look at the rules and jobs that name a pipeline.
-    pub fn look_at_dependents(&self, namespace: &str, pipeline: &str) {
-        let here = |object: Option<String>| object.as_deref() == Some(namespace);
-        for rule in self.stores.rules.state() {
-            if here(rule.namespace())
-                && rule.0.as_ref().is_ok_and(|rule| rule.spec.pipeline_ref.name.as_str() == pipeline)
-            {
-                self.triggers.look(ObjectId::new(ObjectKind::AlertRule, namespace, &rule.name_any()));
-            }
-        }
-        for job in self.stores.jobs.state() {
-            if here(job.namespace())
-                && job.0.as_ref().is_ok_and(|job| job.spec.pipeline_ref.name.as_str() == pipeline)
-            {
-                self.triggers.look(ObjectId::new(ObjectKind::StatsJob, namespace, &job.name_any()));
-            }
-        }
     }
 
     /// The rules that name a pipeline.

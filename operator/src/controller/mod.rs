@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource, ResourceExt,
@@ -35,11 +35,12 @@ mod context;
 mod deletion;
 pub mod pipeline;
 mod redis;
+pub mod relations;
 pub mod stats_job;
 pub mod watches;
 mod writes;
 
-pub use context::{Context, Stores, Triggers};
+pub use context::{Asked, Context, Stores, Triggers};
 pub use writes::WriteError;
 
 /// An object of ours as the API server sent it: decoded, or why it cannot be.
@@ -94,8 +95,12 @@ pub enum Next {
     Problem(Class),
 }
 
-/// A watched kind: its store, and the controller that feeds it.
-pub fn kind<K>(api: Api<Guarded<K>>, concurrency: u16) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
+/// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
+pub fn kind<K>(
+    api: Api<Guarded<K>>,
+    concurrency: u16,
+    hear: impl Fn(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
+) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -106,9 +111,11 @@ where
         + 'static,
 {
     let (reader, writer) = store();
+    let known = reader.clone();
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
+        .inspect_ok(move |event| hear(event, &known))
         .reflect(writer)
         .touched_objects();
     let config = kube::runtime::controller::Config::default().concurrency(concurrency);

@@ -11,7 +11,6 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
-use parking_crds::alert_rule::AlertRule;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -193,11 +192,4 @@ fn users_of(kafka: &PartialObjectMeta<DynamicObject>, context: &Context) -> Vec<
             uses.then(|| ObjectId::new(ObjectKind::Pipeline, &own, &pipeline.name_any()))
         })
         .collect()
-}
-
-/// Rules and pipelines concern each other: a rule that changes is judged by a look at its pipeline, and one whose
-/// pipeline comes or goes must say so.
-pub fn pipeline_of(rule: &AlertRule) -> Option<ObjectId> {
-    let namespace = rule.namespace()?;
-    Some(ObjectId::new(ObjectKind::Pipeline, &namespace, rule.spec.pipeline_ref.name.as_str()))
 }
