@@ -22,7 +22,7 @@ fn yaml(definition: &CustomResourceDefinition) -> String {
 }
 
 fn assert_current(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("generated").join(name);
+    let path = Path::new("generated").join(name);
     if std::env::var_os("PARKING_GENERATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();

@@ -3,13 +3,16 @@
 use std::{
     env, io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
-/// The root of the repository.
+/// The root of the repository that cargo tests, which need not be the one that it compiled: checkouts share builds.
 #[must_use]
 pub fn repository() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
+    static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
+        env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    });
+    PACKAGE.parent().unwrap_or(&PACKAGE)
 }
 
 /// The binary `parking`: the file that `PARKING_BIN` names, else the one built beside this test.
