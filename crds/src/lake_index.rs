@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Millis;
+use crate::{event::Millis, version::Version};
 
 /// Key of the object, below the lake's prefix.
 pub const KEY: &str = "_parking/lake.json";
@@ -19,7 +19,7 @@ pub const KEY: &str = "_parking/lake.json";
 #[serde(rename_all = "camelCase")]
 pub struct LakeIndex {
     /// Version of this contract.
-    pub version: Version,
+    pub version: Version<1>,
     /// Time of the earliest accepted event, ms; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_event: Option<Millis>,
@@ -81,9 +81,6 @@ impl LakeIndex {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the lake's index {KEY} cannot be read: {0}")]
 pub struct LakeIndexError(String);
-
-/// The version of the contract; there is one.
-pub type Version = crate::stats_index::Version;
 
 #[cfg(test)]
 mod tests {

@@ -22,5 +22,6 @@ pub mod stats_run;
 pub mod stream;
 pub mod time;
 pub mod topology;
+pub mod version;
 pub mod worker_config;
 pub mod worker_status;

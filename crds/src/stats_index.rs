@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{event::Millis, names::JobName, stats_job::RunResult, time::Window};
+use crate::{event::Millis, names::JobName, stats_job::RunResult, time::Window, version::Version};
 
 /// Key of a job's object, below the lake's prefix.
 pub fn key(job: &JobName) -> String {
@@ -21,7 +21,7 @@ pub fn key(job: &JobName) -> String {
 #[serde(rename_all = "camelCase")]
 pub struct StatsIndex {
     /// Version of this contract.
-    pub version: Version,
+    pub version: Version<1>,
     /// The computation (see `Computation::id`) whose windows these are.
     pub computation: String,
     /// Stretches of windows with a result, oldest first.
@@ -101,30 +101,6 @@ impl<'de> Deserialize<'de> for DoneRanges {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the index of the statistics cannot be read: {0}")]
 pub struct StatsIndexError(String);
-
-/// The version of the index objects; there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version;
-
-impl Version {
-    /// The number that stands in the object.
-    pub const NUMBER: u32 = 1;
-}
-
-impl Serialize for Version {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(Self::NUMBER)
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            Self::NUMBER => Ok(Self),
-            other => Err(de::Error::custom(format!("version {other} is not known, only {}", Self::NUMBER))),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

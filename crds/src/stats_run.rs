@@ -13,7 +13,8 @@ use crate::{
     stats_job::Computation,
     time::{Window, day::timestamp},
     topology::PipelineId,
-    worker_config::{Lake, Log, Store, Version},
+    version::Version,
+    worker_config::{Lake, Log, Store},
 };
 
 /// Most windows in one run.
@@ -26,7 +27,7 @@ pub const EXIT_REFUSED: i32 = 2;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatsRunConfig {
     /// Version of this contract.
-    pub version: Version,
+    pub version: Version<1>,
     /// Name of the statistics job.
     pub job: JobName,
     /// The pipeline whose lake is read.

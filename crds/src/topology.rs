@@ -16,7 +16,8 @@ use crate::{
     role::Role,
     stats_job::StatsJob,
     stream::Stream,
-    worker_config::{CommitSettings, EventSettings, IngestSettings, RollSettings, Version, WorkerConfig},
+    version::Version,
+    worker_config::{CommitSettings, EventSettings, IngestSettings, RollSettings, WorkerConfig},
 };
 
 mod backend;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     duration::Duration,
@@ -15,6 +15,7 @@ use crate::{
     role::Role,
     stream::Stream,
     topology::PipelineId,
+    version::Version,
 };
 
 /// Everything that a worker is told.
@@ -22,7 +23,7 @@ use crate::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerConfig {
     /// Version of this contract.
-    pub version: Version,
+    pub version: Version<1>,
     /// What the worker does.
     pub role: Role,
     /// The pipeline that it works for.
@@ -79,33 +80,6 @@ impl WorkerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the worker configuration cannot be read: {0}")]
 pub struct WorkerConfigError(String);
-
-/// The version of the contract; there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version;
-
-impl Version {
-    /// The number that stands in the file.
-    pub const NUMBER: u32 = 1;
-}
-
-impl Serialize for Version {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(Self::NUMBER)
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            Self::NUMBER => Ok(Self),
-            other => Err(de::Error::custom(format!(
-                "version {other} of the worker configuration is not known, only {}",
-                Self::NUMBER
-            ))),
-        }
-    }
-}
 
 /// Where the streams are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use parking_crds::{
     manifest::API_VERSION,
     names::ObjectName,
     stats_run::{EXIT_REFUSED, StatsRunConfig, arguments},
-    worker_config::Version,
+    version::Version,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

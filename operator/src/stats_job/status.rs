@@ -4,9 +4,9 @@
 //! value does; what cannot be known any more keeps the value that the status had.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_crds::{
-    condition::{ConditionType, Reason, find},
+    condition::{ConditionType, Reason},
     stats_job::{RunResult, StatsJobStatus},
     stats_run::instant,
     time::Window,
@@ -18,7 +18,7 @@ use super::{
     runs::RunState,
     schedule::{Decision, Standing},
 };
-use crate::problem::Problem;
+use crate::{problem::Problem, status::Conditions};
 
 /// Most names in `status.active`.
 const MOST_NAMES: usize = 64;
@@ -171,23 +171,13 @@ pub fn with_conditions(
     findings: &[Finding],
     now: Timestamp,
 ) -> StatsJobStatus {
-    let fresh = |finding: &Finding| {
-        let status = if finding.holds { "True" } else { "False" };
-        let known = find(&before.conditions, finding.condition).filter(|known| known.status == status);
-        Condition {
-            type_: finding.condition.as_str().to_owned(),
-            status: status.to_owned(),
-            reason: finding.reason.as_str().to_owned(),
-            message: finding.message.clone(),
-            observed_generation: Some(generation),
-            last_transition_time: known.map_or(Time(now), |known| known.last_transition_time.clone()),
-        }
-    };
-    let told = |known: &&Condition| findings.iter().any(|finding| finding.condition.as_str() == known.type_);
-    let kept = before.conditions.iter().filter(|known| !told(known)).cloned();
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    for finding in findings {
+        conditions.set(finding.condition, finding.holds, finding.reason, finding.message.as_str());
+    }
     StatsJobStatus {
         observed_generation: Some(generation),
-        conditions: findings.iter().map(fresh).chain(kept).collect(),
+        conditions: conditions.and_the_others(),
         ..before.clone()
     }
 }

@@ -58,6 +58,14 @@ impl<'a> Conditions<'a> {
     pub fn done(self) -> Vec<Condition> {
         self.made
     }
+
+    /// The same, and behind them those of before that were not added.
+    pub fn and_the_others(mut self) -> Vec<Condition> {
+        let others = self.before.iter().filter(|old| self.made.iter().all(|made| made.type_ != old.type_));
+        let others: Vec<Condition> = others.cloned().collect();
+        self.made.extend(others);
+        self.made
+    }
 }
 
 /// A change that an Event tells of.
@@ -98,12 +106,13 @@ const BAD_WHEN_TRUE: [ConditionType; 4] = [
     ConditionType::Saturated,
 ];
 
+/// Reasons that pass by themselves: nobody has to act.
+const PATIENT: [Reason; 5] =
+    [Reason::Waiting, Reason::Draining, Reason::Paused, Reason::RolloutWaiting, Reason::Deleting];
+
 fn is_alarm(condition: &Condition) -> bool {
     let bad_when_true = BAD_WHEN_TRUE.iter().any(|kind| kind.as_str() == condition.type_);
-    let patient =
-        [Reason::Waiting, Reason::Draining, Reason::Paused, Reason::RolloutWaiting, Reason::Deleting]
-            .iter()
-            .any(|reason| reason.as_str() == condition.reason);
+    let patient = PATIENT.iter().any(|reason| reason.as_str() == condition.reason);
     !patient && (condition.status == "True") == bad_when_true && condition.type_ != "Progressing"
 }
 

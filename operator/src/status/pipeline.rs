@@ -10,7 +10,7 @@ use parking_crds::{
 
 use crate::{error::Class, problem::Problem};
 
-use super::Conditions;
+use super::{Conditions, PATIENT};
 
 /// Conditions on what the pipeline depends on, in the order in which they are shown.
 const DEPENDENCIES: [(ConditionType, &str); 6] = [
@@ -113,18 +113,10 @@ fn resting_or_starting(facts: &Facts<'_>) -> PipelinePhase {
 /// The gravest problem of a condition, with the others' messages behind it.
 fn first(problems: &[Problem], kind: ConditionType) -> Option<(Reason, String)> {
     let mut of_kind: Vec<&Problem> = problems.iter().filter(|problem| problem.condition == kind).collect();
-    of_kind.sort_by_key(|problem| (is_patient(problem.reason), problem.class, &problem.message));
+    of_kind.sort_by_key(|problem| (PATIENT.contains(&problem.reason), problem.class, &problem.message));
     let gravest = of_kind.first()?;
     let messages: Vec<&str> = of_kind.iter().map(|problem| problem.message.as_str()).collect();
     Some((gravest.reason, messages.join("; ")))
-}
-
-/// Reasons that pass by themselves: nobody has to act.
-const fn is_patient(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Waiting | Reason::Draining | Reason::Paused | Reason::RolloutWaiting | Reason::Deleting
-    )
 }
 
 fn set_progressing(conditions: &mut Conditions<'_>, facts: &Facts<'_>) {
@@ -138,7 +130,7 @@ fn set_progressing(conditions: &mut Conditions<'_>, facts: &Facts<'_>) {
 /// Whether the spec cannot be followed at all.
 fn set_degraded(conditions: &mut Conditions<'_>, facts: &Facts<'_>) -> bool {
     let mut by_class: BTreeMap<Class, Vec<&Problem>> = BTreeMap::new();
-    for problem in facts.problems.iter().filter(|problem| !is_patient(problem.reason)) {
+    for problem in facts.problems.iter().filter(|problem| !PATIENT.contains(&problem.reason)) {
         by_class.entry(problem.class).or_default().push(problem);
     }
     let gravest = by_class.values().next().and_then(|problems| problems.first());

@@ -43,10 +43,7 @@ pub(super) async fn leave_alone(pipeline: &ParkingPipeline, context: &Context) -
         Reason::PausedByAnnotation,
         format!("remove the annotation {} to go on", labels::PAUSE_RECONCILIATION),
     );
-    let made = conditions.done();
-    let others =
-        status.conditions.iter().filter(|old| old.type_ != ConditionType::ReconciliationPaused.as_str());
-    status.conditions = others.cloned().chain(made).collect();
+    status.conditions = conditions.and_the_others();
     status.observed_generation = Some(generation);
     write(pipeline, context, status).await?;
     Ok(Next::Resync)
