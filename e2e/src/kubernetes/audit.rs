@@ -1,6 +1,7 @@
 //! What the API server was asked: its audit log, one event a finished request.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::PathBuf,
@@ -38,6 +39,8 @@ pub struct AuditEvent {
     object_ref: Target,
     #[serde(default)]
     response_status: Answer,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -161,6 +164,12 @@ impl AuditEvent {
     #[must_use]
     pub fn code(&self) -> u16 {
         self.response_status.code
+    }
+
+    /// Whether the client had no right to ask.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid")
     }
 
     /// Whether it asked for a change; a dry run does not.

@@ -33,6 +33,8 @@ use parking_e2e::{
 };
 use serde_json::{Value, json};
 
+use crate::whole_suite;
+
 /// How long anything may take, on a machine that does other things as well.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 /// Name of the pipeline.
@@ -90,6 +92,7 @@ impl City {
         let (rights, account) = chart::rights(&rendered).unwrap();
         let identity = Identity { namespace: namespace.name().to_owned(), account };
         let identity = identity.create(&cluster, &rights).await.unwrap();
+        whole_suite::granted(&identity, &rights);
         Self { operator: None, identity, kubelet, strimzi, namespace, loaded }
     }
 

@@ -6,6 +6,8 @@ mod city;
 mod create;
 mod delete;
 mod drift;
+mod kubectl;
 mod lifecycle;
 mod quiet;
 mod rules;
+mod whole_suite;
