@@ -24,6 +24,7 @@ use crate::{
 use super::{
     cluster::Cluster,
     error::{Error, Result},
+    interceptor::Interceptor,
     objects,
 };
 
@@ -113,6 +114,22 @@ impl Operator {
         let mut command = Command::new(operator()?);
         command.args(arguments);
         Self::run(&mut command, &kubeconfig)
+    }
+
+    /// The same, with everything that it asks of the API server going through the interceptor.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_through(
+        interceptor: &Interceptor,
+        cluster: &Cluster,
+        identity: &Identity,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let kubeconfig = identity.kubeconfig(cluster, Duration::from_hours(2)).await?;
+        let mut command = Command::new(operator()?);
+        command.args(arguments);
+        Self::run(&mut command, &interceptor.redirect(&kubeconfig))
     }
 
     /// Starts a command with a kubeconfig; for other programs and settings than `start` has.

@@ -6,6 +6,8 @@ mod city;
 mod create;
 mod delete;
 mod drift;
+mod example;
+mod faults;
 mod lifecycle;
 mod quiet;
 mod rules;
