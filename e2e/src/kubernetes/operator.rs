@@ -206,7 +206,11 @@ impl Operator {
         self.signal(Signal::CONT)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// A signal, without waiting for what it does.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         Ok(kill_process(id.ok_or_else(|| io::Error::other("no process id"))?, signal)?)
     }
