@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use kube::{
     Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
-    core::DynamicObject,
+    core::{DynamicObject, Status},
 };
 use parking_crds::condition::{ConditionType, Reason};
 use serde_json::{Value, json};
@@ -270,13 +270,20 @@ fn refuse_or_fail(applied: &mut Applied, planned: &Planned, error: ApplyError) {
                 status.message
             ),
         }),
-        409 => applied.problems.push(name_taken(planned)),
+        // Any other conflict is with a write of the same moment.
+        409 if is_held_by_another(status) => applied.problems.push(name_taken(planned)),
         400 | 422 => applied.problems.push(Problem::invalid(
             condition_of(planned),
             format!("the API server refuses {}: {}", planned.key(), status.message),
         )),
         _ => applied.failures.push(error),
     }
+}
+
+/// Whether another field manager holds what was to be written: an object of that name that was not seen before.
+fn is_held_by_another(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
 }
 
 fn name_taken(planned: &Planned) -> Problem {

@@ -12,7 +12,7 @@ use kube::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 use crate::{
@@ -59,6 +59,9 @@ pub enum RunError {
     /// Another replica leads now.
     #[error("the leadership was lost: this replica ends so that it writes nothing more")]
     LeadershipLost,
+    /// The loops came to an end by themselves; a leader that does nothing would keep the others from it.
+    #[error("the work broke off ({0}): this replica ends so that another one leads")]
+    Broken(#[from] tokio::task::JoinError),
 }
 
 /// Runs until told to stop.
@@ -96,12 +99,25 @@ pub async fn run(
     let quiet = layer.clone();
     let election = tokio::spawn(election.run(until(stopped.clone()), async move { quiet.quiet().await }));
     let work = tokio::spawn(lead(client, settings, metrics, health, api_server, leads, stopped));
-    let ended = election.await;
-    work.abort();
+    let aborted = work.abort_handle();
+    let ended = tokio::select! {
+        ended = election => match ended {
+            Ok(Ended::Stopped) => Ok(()),
+            Ok(Ended::Lost) | Err(_) => Err(RunError::LeadershipLost),
+        },
+        failure = failure(work) => Err(failure),
+    };
+    aborted.abort();
     server.abort();
-    match ended {
-        Ok(Ended::Stopped) => Ok(()),
-        Ok(Ended::Lost) | Err(_) => Err(RunError::LeadershipLost),
+    ended
+}
+
+/// Why the work failed; never ends where it came to its regular end.
+async fn failure(work: JoinHandle<Result<(), RunError>>) -> RunError {
+    match work.await {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
     }
 }
 
@@ -163,7 +179,7 @@ async fn lead(
     }
     tracing::info!("this replica leads");
     let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
-    let cluster = cluster_identity(&client).await?;
+    let cluster = cluster_identity(&client).await;
     let concurrency = settings.concurrency;
     let (triggers, asked) = Triggers::new();
     let hear = relations::of_rules(triggers.clone());
@@ -248,8 +264,16 @@ async fn first_apis(client: &Client) -> Apis {
     }
 }
 
-/// The uid of the first namespace names the cluster.
-async fn cluster_identity(client: &Client) -> Result<String, kube::Error> {
+/// The uid of the first namespace names the cluster; asks until the API server tells it.
+async fn cluster_identity(client: &Client) -> String {
     let namespaces: Api<NamespaceObject> = Api::all(client.clone());
-    Ok(namespaces.get_metadata("kube-system").await?.uid().unwrap_or_default())
+    loop {
+        match namespaces.get_metadata("kube-system").await {
+            Ok(namespace) => return namespace.uid().unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "the namespace kube-system, whose uid names the cluster, cannot be read; it is asked for again");
+            }
+        }
+        monotonic::sleep(DEFINITIONS).await;
+    }
 }

@@ -28,6 +28,9 @@ pub struct AuditEvent {
     /// Path and query.
     #[serde(rename = "requestURI")]
     pub uri: String,
+    /// When it came.
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub received: jiff::Timestamp,
     /// When it was answered.
     pub stage_timestamp: jiff::Timestamp,
     /// What the client calls itself.
@@ -54,6 +57,8 @@ enum Stage {
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -119,6 +124,13 @@ impl AuditEvent {
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user.username
+    }
+
+    /// Which of the user's tokens was shown, or empty.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        let id = self.user.extra.get("authentication.kubernetes.io/credential-id");
+        id.and_then(|id| id.first()).map(String::as_str).unwrap_or_default()
     }
 
     /// API group of what was asked for; empty for the core.
@@ -195,7 +207,7 @@ mod tests {
         {
             writeln!(
                 file,
-                r#"{{"verb":"{verb}","stage":"{stage}","requestURI":"/x?dryRun=All","user":{{"username":"u"}},"stageTimestamp":"2026-01-01T00:00:00.5Z","objectRef":{{"resource":"pods","subresource":"status"}},"responseStatus":{{"code":200}}}}"#
+                r#"{{"verb":"{verb}","stage":"{stage}","requestURI":"/x?dryRun=All","user":{{"username":"u","extra":{{"authentication.kubernetes.io/credential-id":["JTI=1"]}}}},"requestReceivedTimestamp":"2026-01-01T00:00:00.4Z","stageTimestamp":"2026-01-01T00:00:00.5Z","objectRef":{{"resource":"pods","subresource":"status"}},"responseStatus":{{"code":200}}}}"#
             )
             .unwrap();
         }
@@ -203,7 +215,10 @@ mod tests {
         let log = AuditLog::at(file.path().to_owned());
         let events = log.all().unwrap();
         assert_eq!(events.iter().map(|event| event.verb.as_str()).collect::<Vec<_>>(), ["watch", "patch"]);
-        assert_eq!((events[1].resource_path().as_str(), events[1].code()), ("pods/status", 200));
+        assert_eq!(
+            (events[1].resource_path().as_str(), events[1].code(), events[1].credential()),
+            ("pods/status", 200, "JTI=1")
+        );
         assert!(!events[1].changes(), "a dry run changes nothing");
     }
 }

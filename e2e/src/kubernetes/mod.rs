@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod definitions;
 pub mod error;
+pub mod interceptor;
 pub mod kubelet;
 pub mod namespace;
 pub mod objects;

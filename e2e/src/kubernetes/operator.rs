@@ -24,6 +24,7 @@ use crate::{
 use super::{
     cluster::Cluster,
     error::{Error, Result},
+    interceptor::Interceptor,
     objects,
 };
 
@@ -115,6 +116,22 @@ impl Operator {
         Self::run(&mut command, &kubeconfig)
     }
 
+    /// The same, with everything that it asks of the API server going through the interceptor.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_through(
+        interceptor: &Interceptor,
+        cluster: &Cluster,
+        identity: &Identity,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let kubeconfig = identity.kubeconfig(cluster, Duration::from_hours(2)).await?;
+        let mut command = Command::new(operator()?);
+        command.args(arguments);
+        Self::run(&mut command, &interceptor.redirect(&kubeconfig))
+    }
+
     /// Starts a command with a kubeconfig; for other programs and settings than `start` has.
     ///
     /// # Errors
@@ -189,7 +206,11 @@ impl Operator {
         self.signal(Signal::CONT)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    /// A signal, without waiting for what it does.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         Ok(kill_process(id.ok_or_else(|| io::Error::other("no process id"))?, signal)?)
     }

@@ -4,6 +4,7 @@
 #[path = "../../../crds/tests/rules/cases.rs"]
 mod cases;
 mod doubles;
+mod interceptor;
 mod names;
 mod rules;
 mod servers;

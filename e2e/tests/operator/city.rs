@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Pod},
+};
 use kube::{
     Api, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use parking_crds::{
     names::RuleName,
@@ -22,6 +25,7 @@ use parking_e2e::{
     kubernetes::{
         chart,
         cluster::Cluster,
+        interceptor::Interceptor,
         kubelet::{Kubelet, Rules},
         namespace::Namespace,
         operator::{Identity, Operator},
@@ -97,6 +101,18 @@ impl City {
     }
 
     pub(crate) async fn start_operator(&mut self) {
+        let operator = self.another_operator("operator-0", None).await;
+        self.operator = Some(operator);
+    }
+
+    /// The same, with all that it asks of the API server going through the interceptor.
+    pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor) {
+        let operator = self.another_operator("operator-0", Some(interceptor)).await;
+        self.operator = Some(operator);
+    }
+
+    /// A replica that the city does not keep.
+    pub(crate) async fn another_operator(&self, replica: &str, through: Option<&Interceptor>) -> Operator {
         let name = self.namespace.name();
         let arguments = [
             "run",
@@ -109,13 +125,30 @@ impl City {
             "--kafka-namespace",
             &format!("{name}={name}"),
             "--identity",
-            "operator-0",
+            replica,
             "--listen",
             "127.0.0.1:0",
             "--allow-loopback-endpoints",
         ];
-        let operator = Operator::start(self.namespace.cluster(), &self.identity, &arguments).await.unwrap();
-        self.operator = Some(operator);
+        let cluster = self.namespace.cluster();
+        let started = match through {
+            Some(interceptor) => {
+                Operator::start_through(interceptor, cluster, &self.identity, &arguments).await
+            }
+            None => Operator::start(cluster, &self.identity, &arguments).await,
+        };
+        started.unwrap()
+    }
+
+    /// Kills the operator, and removes the Lease of the dead: the next one need not wait for its end.
+    pub(crate) async fn kill_operator(&mut self) {
+        self.operator.take().unwrap().kill().unwrap();
+        let leases: Api<Lease> = self.namespace.api();
+        let gone = leases.delete(&self.identity.account, &DeleteParams::default()).await;
+        assert!(
+            gone.is_ok() || matches!(&gone, Err(kube::Error::Api(status)) if status.code == 404),
+            "{gone:?}"
+        );
     }
 
     /// The pipeline's manifest, as a user would write it.
