@@ -45,6 +45,7 @@ pub(crate) struct City {
     pub(crate) kubelet: Kubelet,
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
+    pub(crate) endpoint: String,
     loaded: Arc<Mutex<Option<RulesReport>>>,
 }
 
@@ -64,20 +65,26 @@ impl City {
 
     pub(crate) async fn without_operator() -> Self {
         let cluster = Cluster::join().await.unwrap();
-        let namespace = Namespace::create(&cluster).await.unwrap();
+        let endpoint = object_store().endpoint();
+        Self::on(&cluster, endpoint).await
+    }
+
+    /// The same on any cluster, with an object store that can be reached from there.
+    pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
+        let namespace = Namespace::create(cluster).await.unwrap();
         let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
         make_kafka(&namespace, "events", &[listener], Some("simple")).await.unwrap();
         let strimzi = Strimzi::start(&namespace, "events", Mode::Prompt).unwrap();
         let loaded: Arc<Mutex<Option<RulesReport>>> = Arc::default();
-        let (rules, name) = (Arc::clone(&loaded), namespace.name().to_owned());
+        let rules = Arc::clone(&loaded);
         let workers = Box::new(move |pod: &Pod| {
             let role = role_of(pod)?;
-            Some(Behaviour::Answers(status(&name, role, rules.lock().unwrap().clone())))
+            Some(Behaviour::Answers(status(pod, role, rules.lock().unwrap().clone())))
         });
         let kubelet = Kubelet::start(&namespace, Rules { workers, ..Rules::default() }).await.unwrap();
         namespace.apply(&surroundings()).await.unwrap();
         let rendered = chart::render(
-            &cluster,
+            cluster,
             namespace.name(),
             namespace.name(),
             &[
@@ -89,11 +96,16 @@ impl City {
         .unwrap();
         let (rights, account) = chart::rights(&rendered).unwrap();
         let identity = Identity { namespace: namespace.name().to_owned(), account };
-        let identity = identity.create(&cluster, &rights).await.unwrap();
-        Self { operator: None, identity, kubelet, strimzi, namespace, loaded }
+        let identity = identity.create(cluster, &rights).await.unwrap();
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, loaded }
     }
 
     pub(crate) async fn start_operator(&mut self) {
+        self.start_operator_listening("127.0.0.1:0").await;
+    }
+
+    /// The same, with probes at a known address.
+    pub(crate) async fn start_operator_listening(&mut self, address: &str) {
         let name = self.namespace.name();
         let arguments = [
             "run",
@@ -108,7 +120,7 @@ impl City {
             "--identity",
             "operator-0",
             "--listen",
-            "127.0.0.1:0",
+            address,
             "--allow-loopback-endpoints",
         ];
         let operator = Operator::start(self.namespace.cluster(), &self.identity, &arguments).await.unwrap();
@@ -124,7 +136,7 @@ impl City {
                 "kafka": {"strimzi": {"cluster": "events"}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
-                    "endpoint": object_store().endpoint(), "bucket": self.namespace.name(),
+                    "endpoint": self.endpoint, "bucket": self.namespace.name(),
                     "credentialsSecretRef": {"name": "minio"},
                 },
                 "inventory": {"configMapRef": {"name": "city-inventory"}},
@@ -191,9 +203,14 @@ impl City {
 
     /// Waits until a condition of the pipeline has a status for its newest generation.
     pub(crate) async fn until(&self, condition: &str, status: &str) -> ParkingPipeline {
+        self.until_of(PIPELINE, condition, status).await
+    }
+
+    /// The same of a pipeline of any name.
+    pub(crate) async fn until_of(&self, name: &str, condition: &str, status: &str) -> ParkingPipeline {
         let pipelines = self.pipelines();
-        let found = eventually(&format!("{condition} is {status}"), LIMIT, async || {
-            let pipeline = pipelines.get(PIPELINE).await.map_err(|error| error.to_string())?;
+        let found = eventually(&format!("{condition} of {name} is {status}"), LIMIT, async || {
+            let pipeline = pipelines.get(name).await.map_err(|error| error.to_string())?;
             let conditions = pipeline.status.clone().unwrap_or_default().conditions;
             let holds = conditions.iter().any(|found| {
                 found.type_ == condition
@@ -260,9 +277,10 @@ fn role_of(pod: &Pod) -> Option<Role> {
     Role::ALL.into_iter().find(|role| role.as_str() == component)
 }
 
-fn status(namespace: &str, role: Role, rules: Option<RulesReport>) -> WorkerStatus {
+fn status(pod: &Pod, role: Role, rules: Option<RulesReport>) -> WorkerStatus {
+    let (namespace, name) = (pod.namespace().unwrap(), &pod.labels()["parking.tinyx.io/pipeline"]);
     WorkerStatus {
-        pipeline: PipelineId { namespace: namespace.parse().unwrap(), name: PIPELINE.parse().unwrap() },
+        pipeline: PipelineId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() },
         role,
         version: "0.1.0".to_owned(),
         phase: WorkerPhase::Running,

@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod bucket;
 mod city;
 mod create;
 mod delete;
 mod drift;
 mod lifecycle;
 mod quiet;
+mod replicas;
+mod rolls;
 mod rules;
+mod sharing;
