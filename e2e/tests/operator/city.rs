@@ -46,6 +46,8 @@ pub(crate) struct City {
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
     pub(crate) endpoint: String,
+    /// Where the operator lives, when that is not the city's namespace.
+    home: Option<Namespace>,
     loaded: Arc<Mutex<Option<RulesReport>>>,
 }
 
@@ -69,8 +71,21 @@ impl City {
         Self::on(&cluster, endpoint).await
     }
 
-    /// The same on any cluster, with an object store that can be reached from there.
+    /// An operator that lives in a namespace of its own, with the rights of that scope of the chart.
+    pub(crate) async fn with_operator_elsewhere(scope: &str) -> Self {
+        let cluster = Cluster::join().await.unwrap();
+        let home = Namespace::create(&cluster).await.unwrap();
+        let mut city = Self::around(&cluster, object_store().endpoint(), scope, Some(home)).await;
+        city.start_operator().await;
+        city
+    }
+
+    /// Surroundings on any cluster, with an object store that can be reached from there.
     pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
+        Self::around(cluster, endpoint, "namespaced", None).await
+    }
+
+    async fn around(cluster: &Cluster, endpoint: String, scope: &str, home: Option<Namespace>) -> Self {
         let namespace = Namespace::create(cluster).await.unwrap();
         let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
         make_kafka(&namespace, "events", &[listener], Some("simple")).await.unwrap();
@@ -83,21 +98,18 @@ impl City {
         });
         let kubelet = Kubelet::start(&namespace, Rules { workers, ..Rules::default() }).await.unwrap();
         namespace.apply(&surroundings()).await.unwrap();
-        let rendered = chart::render(
-            cluster,
-            namespace.name(),
-            namespace.name(),
-            &[
-                "scope=namespaced",
-                &format!("namespaces={{{}}}", namespace.name()),
-                &format!("kafkaNamespaces.{0}={{{0}}}", namespace.name()),
-            ],
-        )
-        .unwrap();
+        let (scope, place) = (format!("scope={scope}"), home.as_ref().unwrap_or(&namespace).name());
+        let mut values = vec![scope.clone()];
+        if scope == "scope=namespaced" {
+            values.push(format!("namespaces={{{}}}", namespace.name()));
+            values.push(format!("kafkaNamespaces.{0}={{{0}}}", namespace.name()));
+        }
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let rendered = chart::render(cluster, place, place, &values).unwrap();
         let (rights, account) = chart::rights(&rendered).unwrap();
-        let identity = Identity { namespace: namespace.name().to_owned(), account };
+        let identity = Identity { namespace: place.to_owned(), account };
         let identity = identity.create(cluster, &rights).await.unwrap();
-        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, loaded }
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, loaded }
     }
 
     pub(crate) async fn start_operator(&mut self) {
@@ -112,7 +124,7 @@ impl City {
             "--namespace",
             name,
             "--operator-namespace",
-            name,
+            self.home.as_ref().unwrap_or(&self.namespace).name(),
             "--lease-name",
             &self.identity.account,
             "--kafka-namespace",
@@ -203,13 +215,23 @@ impl City {
 
     /// Waits until a condition of the pipeline has a status for its newest generation.
     pub(crate) async fn until(&self, condition: &str, status: &str) -> ParkingPipeline {
-        self.until_of(PIPELINE, condition, status).await
+        self.until_within(LIMIT, PIPELINE, condition, status).await
     }
 
-    /// The same of a pipeline of any name.
+    /// The same of one of several pipelines, which take their time.
     pub(crate) async fn until_of(&self, name: &str, condition: &str, status: &str) -> ParkingPipeline {
+        self.until_within(3 * LIMIT, name, condition, status).await
+    }
+
+    async fn until_within(
+        &self,
+        limit: Duration,
+        name: &str,
+        condition: &str,
+        status: &str,
+    ) -> ParkingPipeline {
         let pipelines = self.pipelines();
-        let found = eventually(&format!("{condition} of {name} is {status}"), LIMIT, async || {
+        let found = eventually(&format!("{condition} of {name} is {status}"), limit, async || {
             let pipeline = pipelines.get(name).await.map_err(|error| error.to_string())?;
             let conditions = pipeline.status.clone().unwrap_or_default().conditions;
             let holds = conditions.iter().any(|found| {

@@ -137,11 +137,12 @@ async fn say(
     problems: &[Problem],
 ) -> Result<(), StepError> {
     let generation = object.metadata.generation.unwrap_or_default();
+    let until = removal.until.map(|until| format!(", at the latest until {until}")).unwrap_or_default();
     let mut made = status(&Facts {
         before: object.status.as_ref(),
         generation,
         problems,
-        progress: &[format!("waiting until these are gone: {}", removal.waiting.join(", "))],
+        progress: &[format!("waiting until these are gone{until}: {}", removal.waiting.join(", "))],
         phase: Some(PipelinePhase::Deleting),
         drain: None,
         workers: None,
