@@ -101,8 +101,7 @@ pub fn is_ours(object: &DynamicObject) -> bool {
     let labels = object.labels();
     let labelled = labels.get(labels::MANAGED_BY).is_some_and(|manager| manager == labels::MANAGER)
         && labels.contains_key(labels::PIPELINE);
-    let derived =
-        object.owner_references().iter().any(|owner| !owner.api_version.starts_with(labels::GROUP));
+    let derived = object.owner_references().iter().any(|owner| !owner.api_version.starts_with(labels::GROUP));
     object.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(labels::MANAGER))
         || labelled && !derived
 }
@@ -138,7 +137,8 @@ mod tests {
 
     #[test]
     fn what_another_operator_made_of_an_object_of_ours_is_not_ours() {
-        let owner = json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaUser", "name": "u", "uid": "1"});
+        let owner =
+            json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaUser", "name": "u", "uid": "1"});
         assert!(!is_ours(&secret(json!({"labels": labels(), "ownerReferences": [owner]}))));
     }
 }

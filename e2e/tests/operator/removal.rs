@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace as Core, Secret};
+use k8s_openapi::api::core::v1::{Namespace as Core, PersistentVolumeClaim, Pod, Secret};
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, DynamicObject},
+    api::{DeleteParams, DynamicObject, ListParams},
     core::{ApiResource, GroupVersionKind},
 };
-use parking_e2e::kubernetes::{strimzi::Mode, wait::eventually};
+use parking_e2e::kubernetes::{
+    audit::{AuditEvent, Mark},
+    strimzi::Mode,
+    wait::eventually,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -67,7 +71,7 @@ fn beside_kafka(city: &City, kind: &str) -> Api<DynamicObject> {
 #[tokio::test]
 async fn a_retained_user_keeps_the_credentials_that_strimzi_made() {
     let city = ready_with_policy("Retain").await;
-    let users = beside_kafka(&city, "KafkaUser").list(&kube::api::ListParams::default()).await.unwrap();
+    let users = beside_kafka(&city, "KafkaUser").list(&ListParams::default()).await.unwrap();
     let secrets: Api<Secret> = city.namespace.api();
     let mut before = Vec::new();
     for user in &users.items {
@@ -105,8 +109,8 @@ async fn a_pipeline_names_the_topics_that_nobody_lets_go_and_until_when_it_waits
         says(&city, &topic).await;
         says(&city, "at the latest until ").await;
         // The workers went first; what comes after the topics waits for them.
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = city.namespace.api();
-        assert_eq!(pods.list(&kube::api::ListParams::default()).await.unwrap().items.len(), 0);
+        let pods: Api<Pod> = city.namespace.api();
+        assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 0);
         assert!(Bucket::of(&city).keys().await.is_some_and(|keys| !keys.is_empty()));
 
         city.strimzi.set(Mode::Prompt);
@@ -129,11 +133,14 @@ async fn a_pipeline_goes_although_its_bucket_is_gone() {
 #[tokio::test]
 async fn a_bucket_without_its_keys_is_retained_at_once_and_emptied_when_the_keys_come_back() {
     for policy in POLICIES {
-        let city = ready_with_policy(policy).await;
+        let mut city = ready_with_policy(policy).await;
         let secrets: Api<Secret> = city.namespace.api();
         let keys = secrets.get("minio").await.unwrap();
+        // An operator that runs on would still know the keys.
+        city.operator.take().unwrap().terminate(Duration::from_secs(10)).unwrap();
         secrets.delete("minio", &DeleteParams::default()).await.unwrap();
         delete(&city).await;
+        city.start_operator().await;
         if policy == "Delete" {
             says(&city, "Secret ").await;
             says(&city, "/minio does not exist").await;
@@ -159,9 +166,9 @@ async fn a_pipeline_goes_although_its_redis_does_not_answer() {
         .await;
         city.until("TopicsReady", "True").await;
         city.until("RedisReady", "False").await;
-        let claims: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> = city.namespace.api();
+        let claims: Api<PersistentVolumeClaim> = city.namespace.api();
         eventually("the claims of Redis", LIMIT, async || {
-            let found = claims.list(&kube::api::ListParams::default()).await;
+            let found = claims.list(&ListParams::default()).await;
             let count = found.map_err(|error| error.to_string())?.items.len();
             if count >= 4 { Ok(()) } else { Err(count.to_string()) }
         })
@@ -169,21 +176,28 @@ async fn a_pipeline_goes_although_its_redis_does_not_answer() {
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
         delete(&city).await;
         gone(&city, policy).await;
-        let left = claims.list(&kube::api::ListParams::default()).await.unwrap().items;
+        let left = claims.list(&ListParams::default()).await.unwrap().items;
         let left = left.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).count();
         assert_eq!(left == 0, policy == "Delete", "{policy}: {left} claims");
     }
 }
 
 /// What the operator was allowed to make in the namespace after it had begun to go.
-fn made_while_going(city: &City, since: parking_e2e::kubernetes::audit::Mark) -> Vec<String> {
+fn made_while_going(city: &City, since: Mark) -> Vec<String> {
     let Some(audit) = city.namespace.cluster().audit_log() else { return Vec::new() };
-    let user = city.identity.user();
     let events = audit.since(since).unwrap();
+    let name = city.namespace.name();
+    let deletes = |event: &&AuditEvent| event.verb == "delete" && event.resource() == "namespaces";
+    let begun = events.iter().filter(deletes).find(|event| event.name() == name).unwrap().stage_timestamp;
     let made = events.iter().filter(|event| {
-        event.user() == user && event.namespace() == city.namespace.name() && event.code() == 201
+        let mine = event.user() == city.identity.user() && event.namespace() == name;
+        mine && event.code() == 201 && event.stage_timestamp > begun
     });
-    made.map(|event| format!("{} {} {}", event.verb, event.resource_path(), event.name())).collect()
+    made.map(|event| {
+        let late = event.stage_timestamp.duration_since(begun);
+        format!("{} {} {} {late} later", event.verb, event.resource_path(), event.name())
+    })
+    .collect()
 }
 
 #[tokio::test]

@@ -132,7 +132,8 @@ async fn a_stage_goes_from_static_to_keda_and_back_without_a_dip() {
     let sets: Api<StatefulSet> = city.namespace.api();
     let seen = Seen::follow(sets.clone(), "city-occupancy").await;
 
-    let scaled = json!({"replicas": null, "autoscaling": {"minReplicas": 1, "maxReplicas": 3, "lagThreshold": 100}});
+    let scaled =
+        json!({"replicas": null, "autoscaling": {"minReplicas": 1, "maxReplicas": 3, "lagThreshold": 100}});
     workers(&city, "occupancy", scaled).await;
     autoscaler(&city, "ScaledObject", "city-occupancy", true).await;
     let handed = sets.get("city-occupancy").await.unwrap();
@@ -159,7 +160,8 @@ async fn ingest_goes_from_static_to_an_autoscaler_of_kubernetes_and_back_without
     let deployments: Api<Deployment> = city.namespace.api();
     let seen = Seen::follow(deployments.clone(), "city-ingest").await;
 
-    let scaled = json!({"replicas": null, "autoscaling": {"minReplicas": 1, "maxReplicas": 5, "cpuUtilization": 60}});
+    let scaled =
+        json!({"replicas": null, "autoscaling": {"minReplicas": 1, "maxReplicas": 5, "cpuUtilization": 60}});
     workers(&city, "ingest", scaled).await;
     autoscaler(&city, "HorizontalPodAutoscaler", "city-ingest", true).await;
     scale(&deployments, "city-ingest", 4).await;

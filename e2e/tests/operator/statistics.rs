@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use parking_crds::{
