@@ -94,12 +94,51 @@ pub fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Option<T> {
     serde_json::to_value(object).ok().and_then(|value: Value| serde_json::from_value(value).ok())
 }
 
-/// Whether the operator made the object: its field manager cannot be taken away by hand, as a label can.
+/// Whether the operator made the object: its field manager cannot be taken away by hand, as a label can, and its
+/// labels outlive a backup, as the field manager does not. Strimzi copies the labels of a user onto the Secret that it
+/// makes for it: what others made of an object of ours is theirs.
 pub fn is_ours(object: &DynamicObject) -> bool {
+    let labels = object.labels();
+    let labelled = labels.get(labels::MANAGED_BY).is_some_and(|manager| manager == labels::MANAGER)
+        && labels.contains_key(labels::PIPELINE);
+    let derived = object.owner_references().iter().any(|owner| !owner.api_version.starts_with(labels::GROUP));
     object.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(labels::MANAGER))
+        || labelled && !derived
 }
 
 /// Whether the object is on its way out.
 pub fn is_terminating(object: &DynamicObject) -> bool {
     object.metadata.deletion_timestamp.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(metadata: Value) -> DynamicObject {
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})).unwrap()
+    }
+
+    fn labels() -> Value {
+        json!({labels::MANAGED_BY: labels::MANAGER, labels::PIPELINE: "city"})
+    }
+
+    #[test]
+    fn an_object_is_known_by_its_manager_or_after_a_restore_by_its_labels() {
+        let written = json!({"managedFields": [{"manager": labels::MANAGER, "operation": "Apply"}]});
+        assert!(is_ours(&secret(written)), "its labels may have been taken away");
+        let restored = json!({"labels": labels(), "managedFields": [{"manager": "backup"}]});
+        assert!(is_ours(&secret(restored)));
+        assert!(!is_ours(&secret(json!({"labels": {labels::PIPELINE: "city"}}))));
+        assert!(!is_ours(&secret(json!({}))));
+    }
+
+    #[test]
+    fn what_another_operator_made_of_an_object_of_ours_is_not_ours() {
+        let owner =
+            json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaUser", "name": "u", "uid": "1"});
+        assert!(!is_ours(&secret(json!({"labels": labels(), "ownerReferences": [owner]}))));
+    }
 }

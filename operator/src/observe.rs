@@ -22,7 +22,7 @@ use crate::{
     error::{Class, Classify},
     foreign::strimzi,
     labels,
-    live::{Live, Observed, typed},
+    live::{Live, Observed, is_ours, typed},
     owned_kinds::{OwnedKind, Seen},
     plan::{credentials::own_secrets, secrets_of},
     validate::authority_secret,
@@ -89,7 +89,9 @@ pub async fn observe(
     let copies: Vec<Secret> =
         observed.secrets.values().filter(|secret| carries_owner(secret, id)).cloned().collect();
     for copy in copies {
-        if let Ok(object) = serde_json::to_value(&copy).and_then(serde_json::from_value) {
+        if let Ok(object) = serde_json::to_value(&copy).and_then(serde_json::from_value)
+            && is_ours(&object)
+        {
             observed.live.insert(OwnedKind::Secret, object);
         }
     }

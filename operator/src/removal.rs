@@ -83,6 +83,8 @@ pub struct Removal {
     pub purge: bool,
     /// What is being waited for, in words.
     pub waiting: Vec<String>,
+    /// When the wait is given up.
+    pub until: Option<Timestamp>,
     /// What was given up and stays behind, in words.
     pub left_behind: Vec<String>,
     /// Whether the finalizer may go.
@@ -100,6 +102,7 @@ pub fn next(seen: &Situation<'_>) -> Removal {
         }
         if age < stage.deadline() {
             removal.waiting = open;
+            removal.until = Timestamp::from_second(seen.deleted.as_second() + stage.deadline()).ok();
             return removal;
         }
         removal.left_behind.extend(open);

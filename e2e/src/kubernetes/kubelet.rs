@@ -46,6 +46,8 @@ pub enum Outcome {
     Succeeds,
     /// Exit code 1.
     Fails,
+    /// The exit code of a run that refuses what it was told.
+    Refuses,
     /// It runs on.
     Never,
 }

@@ -51,6 +51,9 @@ pub(crate) struct City {
     pub(crate) kubelet: Kubelet,
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
+    pub(crate) endpoint: String,
+    /// Where the operator lives, when that is not the city's namespace.
+    home: Option<Namespace>,
     loaded: Arc<Mutex<Option<RulesReport>>>,
 }
 
@@ -70,56 +73,79 @@ impl City {
 
     pub(crate) async fn without_operator() -> Self {
         let cluster = Cluster::join().await.unwrap();
-        let namespace = Namespace::create(&cluster).await.unwrap();
+        let endpoint = object_store().endpoint();
+        Self::on(&cluster, endpoint).await
+    }
+
+    /// An operator that lives in a namespace of its own, with the rights of that scope of the chart.
+    pub(crate) async fn with_operator_elsewhere(scope: &str) -> Self {
+        let cluster = Cluster::join().await.unwrap();
+        let home = Namespace::create(&cluster).await.unwrap();
+        let mut city = Self::around(&cluster, object_store().endpoint(), scope, Some(home)).await;
+        city.start_operator().await;
+        city
+    }
+
+    /// Surroundings on any cluster, with an object store that can be reached from there.
+    pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
+        Self::around(cluster, endpoint, "namespaced", None).await
+    }
+
+    async fn around(cluster: &Cluster, endpoint: String, scope: &str, home: Option<Namespace>) -> Self {
+        let namespace = Namespace::create(cluster).await.unwrap();
         let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
         make_kafka(&namespace, "events", &[listener], Some("simple")).await.unwrap();
         let strimzi = Strimzi::start(&namespace, "events", Mode::Prompt).unwrap();
         let loaded: Arc<Mutex<Option<RulesReport>>> = Arc::default();
-        let (rules, name) = (Arc::clone(&loaded), namespace.name().to_owned());
+        let rules = Arc::clone(&loaded);
         let workers = Box::new(move |pod: &Pod| {
             let role = role_of(pod)?;
-            Some(Behaviour::Answers(status(&name, role, rules.lock().unwrap().clone())))
+            Some(Behaviour::Answers(status(pod, role, rules.lock().unwrap().clone())))
         });
         let kubelet = Kubelet::start(&namespace, Rules { workers, ..Rules::default() }).await.unwrap();
         namespace.apply(&surroundings()).await.unwrap();
-        let rendered = chart::render(
-            &cluster,
-            namespace.name(),
-            namespace.name(),
-            &[
-                "scope=namespaced",
-                &format!("namespaces={{{}}}", namespace.name()),
-                &format!("kafkaNamespaces.{0}={{{0}}}", namespace.name()),
-            ],
-        )
-        .unwrap();
+        let (scope, place) = (format!("scope={scope}"), home.as_ref().unwrap_or(&namespace).name());
+        let mut values = vec![scope.clone()];
+        if scope == "scope=namespaced" {
+            values.push(format!("namespaces={{{}}}", namespace.name()));
+            values.push(format!("kafkaNamespaces.{0}={{{0}}}", namespace.name()));
+        }
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let rendered = chart::render(cluster, place, place, &values).unwrap();
         let (rights, account) = chart::rights(&rendered).unwrap();
-        let identity = Identity { namespace: namespace.name().to_owned(), account };
-        let identity = identity.create(&cluster, &rights).await.unwrap();
+        let identity = Identity { namespace: place.to_owned(), account };
+        let identity = identity.create(cluster, &rights).await.unwrap();
         whole_suite::granted(&identity, &rights);
-        Self { operator: None, identity, kubelet, strimzi, namespace, loaded }
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, loaded }
     }
 
     pub(crate) async fn start_operator(&mut self) {
-        let operator = self.another_operator("operator-0", None).await;
-        self.operator = Some(operator);
+        self.start_operator_listening("127.0.0.1:0").await;
+    }
+
+    /// The same, with probes at a known address.
+    pub(crate) async fn start_operator_listening(&mut self, address: &str) {
+        self.operator = Some(self.replica("operator-0", address, None).await);
     }
 
     /// The same, with all that it asks of the API server going through the interceptor.
     pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor) {
-        let operator = self.another_operator("operator-0", Some(interceptor)).await;
-        self.operator = Some(operator);
+        self.operator = Some(self.another_operator("operator-0", Some(interceptor)).await);
     }
 
     /// A replica that the city does not keep.
     pub(crate) async fn another_operator(&self, replica: &str, through: Option<&Interceptor>) -> Operator {
+        self.replica(replica, "127.0.0.1:0", through).await
+    }
+
+    async fn replica(&self, replica: &str, address: &str, through: Option<&Interceptor>) -> Operator {
         let name = self.namespace.name();
         let arguments = [
             "run",
             "--namespace",
             name,
             "--operator-namespace",
-            name,
+            self.home.as_ref().unwrap_or(&self.namespace).name(),
             "--lease-name",
             &self.identity.account,
             "--kafka-namespace",
@@ -127,7 +153,7 @@ impl City {
             "--identity",
             replica,
             "--listen",
-            "127.0.0.1:0",
+            address,
             "--allow-loopback-endpoints",
         ];
         let cluster = self.namespace.cluster();
@@ -143,7 +169,8 @@ impl City {
     /// Kills the operator, and removes the Lease of the dead: the next one need not wait for its end.
     pub(crate) async fn kill_operator(&mut self) {
         self.operator.take().unwrap().kill().unwrap();
-        let leases: Api<Lease> = self.namespace.api();
+        let client = self.namespace.client();
+        let leases: Api<Lease> = Api::namespaced(client, &self.identity.namespace);
         let gone = leases.delete(&self.identity.account, &DeleteParams::default()).await;
         assert!(
             gone.is_ok() || matches!(&gone, Err(kube::Error::Api(status)) if status.code == 404),
@@ -160,7 +187,7 @@ impl City {
                 "kafka": {"strimzi": {"cluster": "events"}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
-                    "endpoint": object_store().endpoint(), "bucket": self.namespace.name(),
+                    "endpoint": self.endpoint, "bucket": self.namespace.name(),
                     "credentialsSecretRef": {"name": "minio"},
                 },
                 "inventory": {"configMapRef": {"name": "city-inventory"}},
@@ -227,9 +254,24 @@ impl City {
 
     /// Waits until a condition of the pipeline has a status for its newest generation.
     pub(crate) async fn until(&self, condition: &str, status: &str) -> ParkingPipeline {
+        self.until_within(LIMIT, PIPELINE, condition, status).await
+    }
+
+    /// The same of one of several pipelines, which take their time.
+    pub(crate) async fn until_of(&self, name: &str, condition: &str, status: &str) -> ParkingPipeline {
+        self.until_within(3 * LIMIT, name, condition, status).await
+    }
+
+    async fn until_within(
+        &self,
+        limit: Duration,
+        name: &str,
+        condition: &str,
+        status: &str,
+    ) -> ParkingPipeline {
         let pipelines = self.pipelines();
-        let found = eventually(&format!("{condition} is {status}"), LIMIT, async || {
-            let pipeline = pipelines.get(PIPELINE).await.map_err(|error| error.to_string())?;
+        let found = eventually(&format!("{condition} of {name} is {status}"), limit, async || {
+            let pipeline = pipelines.get(name).await.map_err(|error| error.to_string())?;
             let conditions = pipeline.status.clone().unwrap_or_default().conditions;
             let holds = conditions.iter().any(|found| {
                 found.type_ == condition
@@ -296,9 +338,10 @@ fn role_of(pod: &Pod) -> Option<Role> {
     Role::ALL.into_iter().find(|role| role.as_str() == component)
 }
 
-fn status(namespace: &str, role: Role, rules: Option<RulesReport>) -> WorkerStatus {
+fn status(pod: &Pod, role: Role, rules: Option<RulesReport>) -> WorkerStatus {
+    let (namespace, name) = (pod.namespace().unwrap(), &pod.labels()["parking.tinyx.io/pipeline"]);
     WorkerStatus {
-        pipeline: PipelineId { namespace: namespace.parse().unwrap(), name: PIPELINE.parse().unwrap() },
+        pipeline: PipelineId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() },
         role,
         version: "0.1.0".to_owned(),
         phase: WorkerPhase::Running,

@@ -1,9 +1,12 @@
 //! The operator on a real API server: pipelines become objects, and stay so.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod backup;
 mod bad_input;
+mod bucket;
 mod city;
 mod create;
+mod definitions;
 mod delete;
 mod drift;
 mod example;
@@ -14,6 +17,11 @@ mod kubectl;
 mod leadership;
 mod lifecycle;
 mod quiet;
+mod removal;
+mod replicas;
 mod rights;
+mod rolls;
 mod rules;
+mod sharing;
+mod statistics;
 mod whole_suite;

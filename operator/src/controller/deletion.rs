@@ -94,10 +94,13 @@ async fn purge(
     observed: &Observed,
     context: &Context,
 ) -> (bool, Vec<Problem>) {
-    let store = match bucket::connect(object, id, observed, context).await {
-        Ok(store) => store,
-        Err(problem) => return (false, vec![problem]),
-    };
+    let connected = bucket::connect(object, id, observed, context).await;
+    // A namespace that goes takes the Secret with the keys along: those of the last look still work.
+    let store =
+        match connected.or_else(|problem| bucket::of_pipeline(object, id, context).map_err(|_| problem)) {
+            Ok(store) => store,
+            Err(problem) => return (false, vec![problem]),
+        };
     let wanted = bucket::wanted_for_purge(object, id, topology, context);
     let progress = store.purge(&wanted, PAGES).await;
     (progress.done, progress.problems)
@@ -137,11 +140,12 @@ async fn say(
     problems: &[Problem],
 ) -> Result<(), StepError> {
     let generation = object.metadata.generation.unwrap_or_default();
+    let until = removal.until.map(|until| format!(", at the latest until {until}")).unwrap_or_default();
     let mut made = status(&Facts {
         before: object.status.as_ref(),
         generation,
         problems,
-        progress: &[format!("waiting until these are gone: {}", removal.waiting.join(", "))],
+        progress: &[format!("waiting until these are gone{until}: {}", removal.waiting.join(", "))],
         phase: Some(PipelinePhase::Deleting),
         drain: None,
         workers: None,

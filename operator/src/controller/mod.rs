@@ -17,6 +17,7 @@ use kube::{
         watcher,
     },
 };
+use parking_crds::condition::{ConditionType, Reason};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -27,6 +28,7 @@ use crate::{
     monotonic,
     object::{ObjectId, ObjectKind},
     observe::ObserveError,
+    status::Transition,
 };
 
 pub mod alert_rule;
@@ -184,6 +186,13 @@ where
         Err(error) => {
             context.metrics.reconciled(kind, Duration::ZERO, Some(Class::Invalid));
             tracing::warn!(object = %id, %error, "the object cannot be read; it is left alone until it is edited");
+            let unread = Transition {
+                condition: ConditionType::Accepted.as_str().to_owned(),
+                warning: true,
+                reason: Reason::Invalid.as_str().to_owned(),
+                message: format!("it cannot be read and is left alone until it is edited: {error}"),
+            };
+            writes::tell(&context.recorder, &*object, &[unread]).await;
             return Action::await_change();
         }
     };

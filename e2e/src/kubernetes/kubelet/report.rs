@@ -15,6 +15,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use parking_crds::stats_run::EXIT_REFUSED;
 use serde_json::{Value, json};
 
 use super::{NODE, Outcome, Rules};
@@ -91,6 +92,7 @@ impl Life {
         match (of_job, rules.jobs) {
             (true, Outcome::Succeeds) => Self::Ended { code: 0 },
             (true, Outcome::Fails) => Self::Ended { code: 1 },
+            (true, Outcome::Refuses) => Self::Ended { code: EXIT_REFUSED },
             (true, Outcome::Never) | (false, _) => Self::Runs { ready: !(rules.unready)(pod) },
         }
     }
