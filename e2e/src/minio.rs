@@ -25,15 +25,26 @@ pub struct Minio {
     _data: TempDir,
 }
 
+fn free() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
 impl Minio {
     /// Starts it in the network namespace of the calling thread.
     ///
     /// # Errors
     /// When the program is missing or does not listen in time.
     pub fn start() -> io::Result<Self> {
+        Self::start_at(free()?)
+    }
+
+    /// Starts it at an address.
+    ///
+    /// # Errors
+    /// As `start`, and when the address is taken.
+    pub fn start_at(address: SocketAddr) -> io::Result<Self> {
         let data = tempfile::tempdir()?;
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
-        let (address, console) = (free()?, free()?);
+        let console = free()?;
         let mut command = Command::new(tool("minio")?);
         command
             .arg("server")

@@ -41,7 +41,15 @@ impl Namespace {
         let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
         let api = Api::<Core>::all(cluster.client());
         api.create(&PostParams::default(), &Core { metadata, ..Core::default() }).await?;
-        let namespace = Self { cluster: cluster.clone(), name };
+        Self::of(cluster, &name).await
+    }
+
+    /// One that the test has made in another way, and that goes with the value all the same.
+    ///
+    /// # Errors
+    /// When the controllers do not act.
+    pub async fn of(cluster: &Cluster, name: &str) -> Result<Self> {
+        let namespace = Self { cluster: cluster.clone(), name: name.to_owned() };
         let accounts = namespace.api::<ServiceAccount>();
         eventually("the default service account", LIMIT, async || {
             let found = accounts.get_opt("default").await.map_err(|error| error.to_string())?;

@@ -1,26 +1,13 @@
 //! A city in a namespace of its own: everything that a pipeline needs around it, and an operator that serves only it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
-use k8s_openapi::api::{
-    coordination::v1::Lease,
-    core::v1::{ConfigMap, Pod},
-};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
 };
-use parking_crds::{
-    names::RuleName,
-    pipeline::ParkingPipeline,
-    role::Role,
-    topology::PipelineId,
-    worker_status::{RuleReport, RulesReport, WorkerPhase, WorkerStatus},
-};
+use parking_crds::pipeline::ParkingPipeline;
 use parking_e2e::{
     kubernetes::{
         chart,
@@ -31,13 +18,12 @@ use parking_e2e::{
         operator::{Identity, Operator},
         strimzi::{Listener, Mode, Strimzi, make_kafka},
         wait::eventually,
-        worker::Behaviour,
     },
     minio::{KEYS, Minio},
 };
 use serde_json::{Value, json};
 
-use crate::whole_suite;
+use crate::{whole_suite, workers::Workers};
 
 /// How long anything may take, on a machine that does other things as well.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
@@ -54,7 +40,7 @@ pub(crate) struct City {
     pub(crate) endpoint: String,
     /// Where the operator lives, when that is not the city's namespace.
     home: Option<Namespace>,
-    loaded: Arc<Mutex<Option<RulesReport>>>,
+    workers: Workers,
 }
 
 /// One object store for all tests of this binary.
@@ -96,13 +82,9 @@ impl City {
         let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
         make_kafka(&namespace, "events", &[listener], Some("simple")).await.unwrap();
         let strimzi = Strimzi::start(&namespace, "events", Mode::Prompt).unwrap();
-        let loaded: Arc<Mutex<Option<RulesReport>>> = Arc::default();
-        let rules = Arc::clone(&loaded);
-        let workers = Box::new(move |pod: &Pod| {
-            let role = role_of(pod)?;
-            Some(Behaviour::Answers(status(pod, role, rules.lock().unwrap().clone())))
-        });
-        let kubelet = Kubelet::start(&namespace, Rules { workers, ..Rules::default() }).await.unwrap();
+        let workers = Workers::default();
+        let rules = Rules { workers: workers.behaviour(), ..Rules::default() };
+        let kubelet = Kubelet::start(&namespace, rules).await.unwrap();
         namespace.apply(&surroundings()).await.unwrap();
         let (scope, place) = (format!("scope={scope}"), home.as_ref().unwrap_or(&namespace).name());
         let mut values = vec![scope.clone()];
@@ -116,7 +98,7 @@ impl City {
         let identity = Identity { namespace: place.to_owned(), account };
         let identity = identity.create(cluster, &rights).await.unwrap();
         whole_suite::granted(&identity, &rights);
-        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, loaded }
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, workers }
     }
 
     pub(crate) async fn start_operator(&mut self) {
@@ -214,42 +196,8 @@ impl City {
 
     /// Lets the alert workers load the bundle, once it holds so many rules.
     pub(crate) async fn load_rules(&self, count: u64) {
-        let maps: Api<ConfigMap> = self.namespace.api();
-        let report = eventually("the rule bundle", LIMIT, async || {
-            let manifest = maps.get(&format!("{PIPELINE}-rules")).await.map_err(|error| error.to_string())?;
-            let text = manifest.data.unwrap_or_default().remove("manifest.json").ok_or("no manifest.json")?;
-            let manifest: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-            if manifest["rules"] != count {
-                return Err(text);
-            }
-            let bundle = manifest["hash"].as_str().ok_or("no hash")?.to_owned();
-            Ok(RulesReport { bundle, rules: self.bundled().await })
-        })
-        .await
-        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
-        *self.loaded.lock().unwrap() = Some(report.clone());
-        for pod in self.kubelet.workers() {
-            self.kubelet.worker(&pod, |worker| {
-                worker.change(|status| {
-                    if status.role == Role::Alert {
-                        status.rules = Some(report.clone());
-                    }
-                });
-            });
-        }
-    }
-
-    async fn bundled(&self) -> BTreeMap<RuleName, RuleReport> {
-        let maps: Api<ConfigMap> = self.namespace.api();
-        let list = maps.list(&ListParams::default()).await.unwrap();
-        let shards =
-            list.items.into_iter().filter(|map| map.name_any().starts_with(&format!("{PIPELINE}-rules-")));
-        shards
-            .flat_map(|map| map.data.unwrap_or_default())
-            .filter(|(key, _)| key.starts_with("shard-"))
-            .flat_map(|(_, text)| serde_json::from_str::<BTreeMap<RuleName, String>>(&text).unwrap())
-            .map(|(name, hash)| (name, RuleReport { hash, ..RuleReport::default() }))
-            .collect()
+        let loaded = self.workers.load_rules(&self.namespace, &self.kubelet, PIPELINE, count).await;
+        loaded.unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
 
     /// Waits until a condition of the pipeline has a status for its newest generation.
@@ -331,22 +279,4 @@ revisions:
 "},
     });
     format!("{secret}\n---\n{inventory}")
-}
-
-fn role_of(pod: &Pod) -> Option<Role> {
-    let component = pod.labels().get("app.kubernetes.io/component")?;
-    Role::ALL.into_iter().find(|role| role.as_str() == component)
-}
-
-fn status(pod: &Pod, role: Role, rules: Option<RulesReport>) -> WorkerStatus {
-    let (namespace, name) = (pod.namespace().unwrap(), &pod.labels()["parking.tinyx.io/pipeline"]);
-    WorkerStatus {
-        pipeline: PipelineId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() },
-        role,
-        version: "0.1.0".to_owned(),
-        phase: WorkerPhase::Running,
-        partitions: Vec::new(),
-        rules: rules.filter(|_| role == Role::Alert),
-        problems: Vec::new(),
-    }
 }
