@@ -8,4 +8,6 @@ mod delete;
 mod drift;
 mod lifecycle;
 mod quiet;
+mod redis;
+mod redis_failures;
 mod rules;
