@@ -9,5 +9,7 @@ mod drift;
 mod lifecycle;
 mod quiet;
 mod redis;
+mod redis_changes;
 mod redis_failures;
+mod redis_passwords;
 mod rules;

@@ -55,8 +55,35 @@ impl RedisCity {
     ) -> T {
         match eventually(what, LONG, answer).await {
             Ok(found) => found,
-            Err(error) => panic!("{error}\n{}\noperator:\n{}", self.conditions().await, self.city.log()),
+            Err(error) => panic!(
+                "{error}\n{}{}\noperator:\n{}",
+                self.conditions().await,
+                self.views().await,
+                self.city.log()
+            ),
         }
+    }
+
+    /// How every sentinel sees the servers.
+    async fn views(&self) -> String {
+        let password = self.password().await;
+        let fields = ["ip", "flags", "slave-priority", "link-refcount", "master-link-status", "info-refresh"];
+        let view = |(name, pod): (String, Pod)| {
+            let known =
+                ["MASTER", "REPLICAS"].map(|what| say(&pod, &password, &["SENTINEL", what, "mymaster"]));
+            let lines = known.concat();
+            let pairs = lines.iter().zip(lines.iter().skip(1));
+            let told = pairs.filter(|(key, _)| fields.contains(&key.as_str()));
+            let told: Vec<String> = told.map(|(key, value)| format!("{key}={value}")).collect();
+            format!("  {name}: {}\n", told.join(" "))
+        };
+        self.members("sentinel").await.into_iter().map(view).collect()
+    }
+
+    /// Takes the nodes of these pods away, and gives all others back.
+    pub(crate) fn take_away(&self, pods: &[&str]) {
+        let pods: Vec<String> = pods.iter().map(|pod| (*pod).to_owned()).collect();
+        self.city.kubelet.change(|rules| rules.lost = Box::new(move |pod| pods.contains(&pod.name_any())));
     }
 
     /// Waits until a condition has a status for the newest generation.
@@ -180,7 +207,9 @@ impl RedisCity {
 pub(crate) fn say(pod: &Pod, password: &str, command: &[&str]) -> Vec<String> {
     let component = &pod.labels()["app.kubernetes.io/component"];
     let port = PORTS.iter().find(|(known, _)| known == component).unwrap().1;
-    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.clone()) else { return Vec::new() };
+    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.clone()) else {
+        return Vec::new();
+    };
     let output = Command::new("timeout")
         .args(["3", "redis-cli", "-h", &address, "-p", &port.to_string(), "--no-auth-warning"])
         .args(command)

@@ -16,7 +16,10 @@ async fn a_managed_redis_gets_ready_and_takes_writes_through_the_master_that_sen
     assert!(secret["password"].len() >= 32, "the password is long");
     for (name, pod) in city.members("redis").await {
         let refused = say(&pod, "another", &["GET", "a"]);
-        assert!(refused.iter().any(|line| line.contains("WRONGPASS") || line.contains("NOAUTH")), "{name}: {refused:?}");
+        assert!(
+            refused.iter().any(|line| line.contains("WRONGPASS") || line.contains("NOAUTH")),
+            "{name}: {refused:?}"
+        );
     }
 }
 
@@ -26,6 +29,7 @@ async fn a_lost_master_is_replaced_and_the_condition_tells_of_it_meanwhile() {
     city.write("before").await;
     let old = city.master().await.unwrap();
     let before = city.pods().get(&old).await.unwrap().uid();
+    city.take_away(&[&old]);
     city.lose(&old).await;
     let pipeline = city.until("RedisReady", "False").await;
     let ready = pipeline.status.unwrap().conditions.into_iter().find(|found| found.type_ == "Ready").unwrap();
@@ -38,11 +42,16 @@ async fn a_lost_master_is_replaced_and_the_condition_tells_of_it_meanwhile() {
     city.until("RedisReady", "True").await;
     city.holds(&["before"]).await.unwrap();
     city.try_write("after").await.unwrap();
+    city.take_away(&[]);
     city.eventually("the old master follows", async || {
         let pod = city.pods().get(&old).await.map_err(|error| error.to_string())?;
         let (of, up) =
             (city.replication(&pod, "master_host").await, city.replication(&pod, "master_link_status").await);
-        if pod.uid() != before && of.starts_with(&new) && up == "up" { Ok(()) } else { Err(format!("{of} {up}")) }
+        if pod.uid() != before && of.starts_with(&new) && up == "up" {
+            Ok(())
+        } else {
+            Err(format!("{of} {up}"))
+        }
     })
     .await;
     city.until("Ready", "True").await;
@@ -75,10 +84,7 @@ async fn where_the_master_stays_away_the_server_with_the_newest_data_leads_and_n
     let mut replicas = servers.keys().filter(|name| **name != master).cloned();
     // The one that falls behind has the lowest ordinal, so that an order by name would choose it.
     let (stale, newest) = (replicas.next().unwrap(), replicas.next().unwrap());
-    let lose = |pods: Vec<String>| {
-        city.city.kubelet.change(|rules| rules.lost = Box::new(move |pod| pods.contains(&pod.name_any())));
-    };
-    lose(vec![stale.clone()]);
+    city.take_away(&[&stale]);
     city.eventually("the stale one is gone", async || {
         let answer = city.ask(&servers[&stale], &["PING"]).await;
         if answer.is_empty() { Ok(()) } else { Err(format!("{answer:?}")) }
@@ -91,10 +97,10 @@ async fn where_the_master_stays_away_the_server_with_the_newest_data_leads_and_n
     })
     .await;
     let sentinels: Vec<String> = city.members("sentinel").await.into_keys().collect();
+    city.take_away(&[&master]);
     for pod in sentinels.iter().chain(servers.keys()) {
         city.lose(pod).await;
     }
-    lose(vec![master.clone()]);
     let chosen = city
         .eventually("another master", async || {
             city.master().await.filter(|named| *named != master).ok_or_else(|| format!("{master} is named"))
@@ -102,7 +108,7 @@ async fn where_the_master_stays_away_the_server_with_the_newest_data_leads_and_n
         .await;
     assert_eq!(chosen, newest, "{stale} has less");
     city.eventually("the keys", async || city.holds(&["old", "new"]).await).await;
-    lose(Vec::new());
+    city.take_away(&[]);
     city.until("RedisReady", "True").await;
     city.eventually("all follow", async || {
         for (name, pod) in city.members("redis").await {

@@ -176,7 +176,11 @@ fn supervise(recipe: &Recipe, shared: &Shared) {
         if matches!(shared.state().order, Order::End(_)) {
             return shared.stands(|standing| *standing = Standing { ready: false, ended: true, ..*standing });
         }
-        shared.tell(|order| *order = Order::Run);
+        shared.tell(|order| {
+            if *order == Order::Crash {
+                *order = Order::Run;
+            }
+        });
         shared.stands(|standing| {
             *standing = Standing { ready: false, restarts: standing.restarts + 1, ..*standing };
         });
@@ -323,7 +327,8 @@ mod tests {
 
     #[test]
     fn it_knows_the_names_of_pods_and_is_ready_as_its_probe_says() {
-        let one = run(r#"getent hosts a-name.of-a-pod; touch "$ROOT/up"; exec sleep 99"#, r#"test -e "$ROOT/up""#);
+        let one =
+            run(r#"getent hosts a-name.of-a-pod; touch "$ROOT/up"; exec sleep 99"#, r#"test -e "$ROOT/up""#);
         one.until("ready", |standing| standing.ready);
         assert!(one.container.log(1).contains("10.9.8.7"), "{}", one.container.log(1));
         fs::remove_file(one.folder.path().join("up")).unwrap();
@@ -351,7 +356,10 @@ mod tests {
 
     #[test]
     fn one_that_does_not_end_in_time_is_killed_with_all_that_it_started() {
-        let one = run(r#"trap '' TERM; sh -c 'trap "" TERM; while :; do echo x >>"$ROOT/beats"; sleep 0.01; done' & wait"#, "true");
+        let one = run(
+            r#"trap '' TERM; sh -c 'trap "" TERM; while :; do echo x >>"$ROOT/beats"; sleep 0.01; done' & wait"#,
+            "true",
+        );
         let beats = || fs::read(one.folder.path().join("beats")).map_or(0, |beats| beats.len());
         eventually("a beat", SOON, || (beats() > 0).then_some(())).unwrap();
         one.container.end(Duration::from_millis(100));

@@ -38,7 +38,8 @@ pub(super) async fn node(client: &Client, address: &str) -> Result<(), kube::Err
 /// Whether the images of the pod can be pulled.
 pub(super) fn has_image(pod: &Pod) -> bool {
     let spec = pod.spec.iter();
-    let mut containers = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let mut containers =
+        spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     containers.all(|container| container.image.as_deref().is_none_or(|image| !image.ends_with(":bad")))
 }
 

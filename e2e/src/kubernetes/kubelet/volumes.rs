@@ -43,7 +43,8 @@ pub(super) fn mount(root: &Path, claims: &Path, pod: &Pod, sources: &Sources) ->
     let spec = pod.spec.clone().unwrap_or_default();
     let volumes: BTreeMap<String, Volume> =
         spec.volumes.into_iter().flatten().map(|volume| (volume.name.clone(), volume)).collect();
-    for mount in spec.containers.first().and_then(|first| first.volume_mounts.as_deref()).unwrap_or_default() {
+    for mount in spec.containers.first().and_then(|first| first.volume_mounts.as_deref()).unwrap_or_default()
+    {
         let volume = volumes.get(&mount.name).ok_or_else(|| MountError::Unknown(mount.name.clone()))?;
         let place = within(root, &mount.mount_path);
         bring(volume, &place, claims, &pod.namespace().unwrap_or_default(), sources)?;
