@@ -33,6 +33,14 @@ pub const PAUSE_RECONCILIATION: &str = "parking.tinyx.io/pause-reconciliation";
 /// On a pipeline, set by `kubectl parking`: `Running`, `Paused` or `Stopped`, before what the spec says.
 pub const PHASE: &str = "parking.tinyx.io/phase";
 
+/// On a pipeline, set by `kubectl parking`: any new value gives its managed Redis a new password. On the password's
+/// Secret, the value that was answered last.
+pub const ROTATE_REDIS_PASSWORD: &str = "parking.tinyx.io/rotate-redis-password";
+
+/// On the Secret of a managed Redis' password: every server and sentinel uses the password; there while the one before
+/// is still let in.
+pub const PASSWORD_ADOPTED: &str = "parking.tinyx.io/password-adopted";
+
 /// On a statistics job, set by `kubectl parking`: windows to compute once more; on its runs, the request that they answer.
 pub const BACKFILL: &str = "parking.tinyx.io/backfill";
 

@@ -24,7 +24,7 @@ use parking_operator::{
     owned_kinds::OwnedKind,
     plan::{Plan, Planned, redis, redis_scripts, sentinel},
     settings::PlanSettings,
-    validate::{ExternalCluster, KeptSecret, Owner, ValidKafka, ValidPipeline, ValidRedis},
+    validate::{ExternalCluster, KeptSecret, Owner, RedisLogin, ValidKafka, ValidPipeline, ValidRedis},
 };
 use serde_json::Value;
 
@@ -48,8 +48,7 @@ fn pipeline() -> ValidPipeline {
             security_protocol: parking_crds::pipeline::SecurityProtocol::Plaintext,
         }),
         redis: ValidRedis::Managed {
-            password: KeptSecret(PASSWORD.to_owned()),
-            previous: None,
+            login: RedisLogin::new(KeptSecret(PASSWORD.to_owned()), None),
             storage: object.spec.redis.managed.as_ref().unwrap().storage(),
         },
         spec: Arc::new(object.spec),

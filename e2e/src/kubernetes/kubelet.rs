@@ -2,12 +2,17 @@
 //!
 //! Contract: pods that the real controllers make are bound to the node `e2e`, get an address, and are reported
 //! Running and Ready; pods of Jobs end; pods that are being deleted go; claims are bound. An image whose tag is
-//! `bad` cannot be pulled. A pod of a worker answers `/status` through a [`WorkerDouble`] when a test wants it.
+//! `bad` cannot be pulled. A pod of a worker answers `/status` through a [`WorkerDouble`] when a test wants it; the
+//! pods of a managed Redis are run for real, and are ready when their probes say so ([`machine`]).
 //!
-//! Must not: make a pod, run a container, or write a spec. Probes are not run: a test says what is ready.
+//! Must not: make a pod, run a container of any other pod, or write a spec. Probes of other pods are not run: a test
+//! says what is ready.
 
 mod claims;
+mod container;
+mod machine;
 mod report;
+mod volumes;
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +23,16 @@ use std::{
     },
 };
 
-use futures::{StreamExt as _, stream::select};
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, PersistentVolumeClaim, Pod};
+use futures::{Stream, StreamExt as _, stream::select};
+use k8s_openapi::api::core::v1::{
+    Binding, ConfigMap, Node, ObjectReference, PersistentVolumeClaim, Pod, Secret,
+};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -34,6 +42,9 @@ use super::{
     namespace::Namespace,
     worker::{Behaviour, PORT, WorkerDouble},
 };
+use container::Standing;
+use machine::Machine;
+use volumes::{MountError, Sources};
 
 /// The only node.
 pub const NODE: &str = "e2e";
@@ -67,6 +78,8 @@ pub struct Rules {
     pub unready: Box<dyn Fn(&Pod) -> bool + Send>,
     /// Which pods answer `/status`, and how at first.
     pub workers: Box<WorkerOf>,
+    /// Pods of a managed Redis whose node is lost: their containers are killed and do not start.
+    pub lost: Box<dyn Fn(&Pod) -> bool + Send>,
 }
 
 impl Default for Rules {
@@ -77,6 +90,7 @@ impl Default for Rules {
             jobs: Outcome::default(),
             unready: Box::new(|_| false),
             workers: Box::new(|_| None),
+            lost: Box::new(|_| false),
         }
     }
 }
@@ -89,7 +103,8 @@ pub struct Kubelet {
 
 struct Shared {
     state: Mutex<State>,
-    changed: Notify,
+    machine: Machine,
+    changed: Arc<Notify>,
 }
 
 struct State {
@@ -121,7 +136,9 @@ impl Kubelet {
             restarts: BTreeMap::new(),
             problems: Vec::new(),
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
+        let changed = Arc::new(Notify::new());
+        let machine = Machine::new(Arc::clone(&changed))?;
+        let shared = Arc::new(Shared { state: Mutex::new(state), machine, changed });
         let (working, name) = (Arc::clone(&shared), namespace.name().to_owned());
         let node = plane.address().to_owned();
         let work = Background::start(namespace.cluster(), "kubelet double", move |client| async move {
@@ -153,10 +170,24 @@ impl Kubelet {
         self.shared.state().workers.keys().cloned().collect()
     }
 
+    /// Kills the processes of a pod of a managed Redis, which start anew; false where none run.
+    #[must_use]
+    pub fn crash(&self, pod: &str) -> bool {
+        self.shared.machine.crash(pod)
+    }
+
     /// What the API server refused, in order; conflicts are tried again and not told.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.shared.state().problems.clone()
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint!("{}", self.shared.machine.logs());
+        }
     }
 }
 
@@ -191,12 +222,13 @@ fn uid(pod: &Pod) -> String {
 
 async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> Result<()> {
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-    let volumes = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace);
-    let (seen_pods, writer) = reflector::store();
-    let pod_events = watcher(pods.clone(), watcher::Config::default()).default_backoff().reflect(writer);
-    let (seen_claims, writer) = reflector::store();
-    let claim_events = watcher(volumes, watcher::Config::default()).default_backoff().reflect(writer);
-    let mut events = std::pin::pin!(select(pod_events.map(|_| ()), claim_events.map(|_| ())));
+    let (seen_pods, pod_events) = watched(pods.clone());
+    let (claims, claim_events) = watched(Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace));
+    let (config_maps, map_events) = watched(Api::<ConfigMap>::namespaced(client.clone(), namespace));
+    let (secrets, secret_events) = watched(Api::<Secret>::namespaced(client.clone(), namespace));
+    let sources = Sources { config_maps, secrets, claims };
+    let files = select(map_events, secret_events);
+    let mut events = std::pin::pin!(select(select(pod_events, claim_events), files));
     loop {
         tokio::select! {
             event = events.next() => if event.is_none() { return Ok(()) },
@@ -204,20 +236,36 @@ async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> R
         }
         let present: Vec<Arc<Pod>> = seen_pods.state();
         forget(&present, shared);
+        let real = present.iter().filter(|pod| machine::is_real(pod) && is_bound(pod));
+        shared.machine.name(real.map(|pod| (&**pod, shared.address(pod))))?;
         for pod in present {
-            let outcome = attend(&pods, &pod, node, shared).await;
+            let outcome = attend(&pods, &pod, node, &sources, shared).await;
             shared.note(&format!("pod {}", pod.name_any()), outcome);
         }
         if shared.state().rules.binds_claims {
-            for claim in seen_claims.state() {
+            for claim in sources.claims.state() {
                 shared.note(&format!("claim {}", claim.name_any()), claims::bind(client, &claim).await);
             }
         }
     }
 }
 
-/// Ends the doubles of pods that are gone.
+/// What exists of a kind, and a sign each time that something of it changes.
+fn watched<K>(api: Api<K>) -> (reflector::Store<K>, impl Stream<Item = ()>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (seen, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    (seen, events.map(|_| ()))
+}
+
+/// Ends the doubles and the containers of pods that are gone.
 fn forget(present: &[Arc<Pod>], shared: &Shared) {
+    shared.machine.keep_only(|uid| {
+        let pod = present.iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid));
+        pod.is_some_and(|pod| !(shared.state().rules.lost)(pod))
+    });
     let gone = |name: &String| !present.iter().any(|pod| pod.name_any() == *name && !is_leaving(pod));
     let mut state = shared.state();
     let names: Vec<String> = state.workers.keys().filter(|name| gone(name)).cloned().collect();
@@ -234,10 +282,14 @@ async fn attend(
     pods: &Api<Pod>,
     pod: &Pod,
     node: &str,
+    sources: &Sources,
     shared: &Shared,
 ) -> std::result::Result<(), kube::Error> {
     let name = pod.name_any();
     if is_leaving(pod) {
+        if !shared.machine.end(pod) {
+            return Ok(());
+        }
         let uid = pod.uid();
         let gone_now = DeleteParams {
             grace_period_seconds: Some(0),
@@ -246,14 +298,18 @@ async fn attend(
         };
         return pods.delete(&name, &gone_now).await.map(|_| ());
     }
-    if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_none() {
+    if !is_bound(pod) {
         return if shared.state().rules.schedules { bind(pods, pod).await } else { Ok(()) };
     }
     let address = shared.address(pod);
+    let standing = machine::is_real(pod).then(|| run(pod, address, sources, shared));
     let wanted = {
         let state = shared.state();
-        let restarts = state.restarts.get(&uid(pod)).copied().unwrap_or_default();
-        report::status(pod, &state.rules, node, address, restarts)
+        let restarts = standing.map_or_else(
+            || state.restarts.get(&uid(pod)).copied().unwrap_or_default(),
+            |standing| standing.restarts,
+        );
+        report::status(pod, &state.rules, standing.map(|standing| standing.ready), node, address, restarts)
     };
     serve(pod, address, shared);
     match wanted {
@@ -262,6 +318,26 @@ async fn attend(
             pods.patch_status(&name, &PatchParams::default(), &patch).await.map(|_| ())
         }
         None => Ok(()),
+    }
+}
+
+fn is_bound(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Runs the pod's container unless its image or its node is missing; how it stands.
+fn run(pod: &Pod, address: IpAddr, sources: &Sources, shared: &Shared) -> Standing {
+    if (shared.state().rules.lost)(pod) || !report::has_image(pod) {
+        return Standing::default();
+    }
+    match shared.machine.run(pod, address, sources) {
+        Ok(standing) => standing,
+        // What is missing tells when it comes.
+        Err(MountError::Missing(_)) => Standing::default(),
+        Err(error) => {
+            shared.state().problems.push(format!("pod {}: {error}", pod.name_any()));
+            Standing::default()
+        }
     }
 }
 

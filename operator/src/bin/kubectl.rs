@@ -12,7 +12,7 @@ use parking_operator::{
     plugin::{
         Answer, Failure, Session, backfill,
         cli::{Cli, Command},
-        diff, phase, release, status,
+        diff, phase, release, rotate, status,
     },
     wall_clock,
 };
@@ -51,6 +51,7 @@ async fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Resume(arguments) => phase::run(&open().await?, &arguments, None).await,
         Command::Stop(arguments) => phase::run(&open().await?, &arguments, Some(Phase::Stopped)).await,
         Command::Backfill(arguments) => backfill::run(&open().await?, &arguments, now).await,
+        Command::RotatePassword(arguments) => rotate::run(&open().await?, &arguments, now).await,
         Command::Release(arguments) => release::run(&open().await?, &arguments).await,
     }
 }

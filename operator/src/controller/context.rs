@@ -34,7 +34,7 @@ use crate::{
     server::Health,
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
-    validate::KeptSecret,
+    validate::{KeptSecret, RedisLogin},
 };
 
 use super::{Guarded, bucket::KnownBucket};
@@ -92,8 +92,10 @@ impl Triggers {
 /// What is remembered of a pipeline between two looks.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// The password of its Redis.
-    pub password: Option<KeptSecret>,
+    /// The passwords of its Redis, as they shall be.
+    pub login: Option<RedisLogin>,
+    /// The password that its Redis is about to get.
+    pub next_password: Option<KeptSecret>,
     /// What lasts in its Redis.
     pub redis: crate::redis::Waits,
     /// Its bucket.

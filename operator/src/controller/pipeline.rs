@@ -112,10 +112,14 @@ async fn look(
         apis: &apis,
         settings: &context.plan,
         kafka_namespaces: &context.settings.kafka_namespaces,
-        password: redis::password(id, context),
+        login: redis::login(pipeline, id, context),
+        previous_may_go: managed.report.previous_may_go,
         volumes_grow: managed.volumes_grow,
         topic_ids: &known_ids,
     });
+    if assembled.previous_unused {
+        redis::drop_previous(id, context);
+    }
     keep_verdicts(id, &assembled, &rules, context);
     let stand = workers(&observed.live, &observed.pods);
     context.rollouts.note(id, stand.rolling, stand.failing);
@@ -154,7 +158,8 @@ impl Look {
     }
 
     fn take_redis(&mut self, managed: redis::Looked) {
-        self.busy |= managed.report.progressing.is_some();
+        // Nothing else tells of what servers and sentinels come to among themselves.
+        self.busy |= managed.report.progressing.is_some() || !managed.report.problems.is_empty();
         self.progress.extend(managed.report.progressing);
         self.problems.extend(managed.report.problems);
         self.problems.extend(managed.report.data_loss.map(|message| Problem {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use k8s_openapi::api::{core::v1::Pod, storage::v1::StorageClass};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use parking_crds::{
+    condition::ConditionType,
     pipeline::{ManagedRedis, ParkingPipeline},
     topology::PipelineId,
 };
@@ -12,18 +13,17 @@ use rand::{Rng, distr::Alphanumeric};
 use serde_json::json;
 
 use crate::{
+    labels,
     live::{Key, Observed},
     owned_kinds::OwnedKind,
     plan::{
         Plan, Planned,
-        redis::{
-            COMPONENT, PASSWORD, PREVIOUS, member_host, min_replicas_to_write, quorum, sentinel_host,
-            sentinel_settings,
-        },
+        redis::{COMPONENT, member_host, min_replicas_to_write, quorum, sentinel_host, sentinel_settings},
         sentinel,
     },
+    problem::Problem,
     redis::{Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
-    validate::{KeptSecret, ValidPipeline},
+    validate::{KeptSecret, RedisLogin, ValidPipeline},
     wall_clock,
 };
 
@@ -52,10 +52,17 @@ pub(super) async fn look(
 ) -> Looked {
     let Some(managed) = &pipeline.spec.redis.managed else { return Looked::default() };
     let volumes_grow = volumes_grow(managed, observed, context).await;
-    let Some(passwords) = passwords(id, observed) else {
-        return Looked { volumes_grow, ..Looked::default() };
+    let Some(login) = known_login(id, observed, context) else {
+        let problems =
+            vec![Problem::waiting(ConditionType::RedisReady, "its servers and sentinels are being made")];
+        return Looked {
+            volumes_grow,
+            report: RedisReport { problems, ..RedisReport::default() },
+            ..Looked::default()
+        };
     };
-    context.remember(id, |memory| memory.password = Some(passwords.current.clone()));
+    let next = next_password(pipeline, &login, id, context);
+    let passwords = Passwords { current: login.password.clone(), next, previous: login.previous.clone() };
     let members = members(id, observed, context);
     let wanted = wanted(managed, id, observed, passwords);
     let seen = observe(&members, &wanted.passwords).await;
@@ -65,27 +72,81 @@ pub(super) async fn look(
     if let Err(error) = act(&decision.actions, &members, &wanted).await {
         tracing::warn!(pipeline = %id, %error, "Redis could not be told everything; it is asked again");
     }
+    go_on(login, &wanted.passwords, pipeline, &decision.report, id, context);
     let failed = delete_pods(id, &decision.report.delete_pods, context).await.err();
     Looked { report: decision.report, volumes_grow, failed }
 }
 
-/// The password that is known, or a new one.
-pub(super) fn password(id: &PipelineId, context: &Context) -> KeptSecret {
+/// The passwords that are known, or a new one.
+pub(super) fn login(pipeline: &ParkingPipeline, id: &PipelineId, context: &Context) -> RedisLogin {
     context.remember(id, |memory| {
-        let make = || {
-            KeptSecret(rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect())
-        };
-        memory.password.get_or_insert_with(make).clone()
+        let make = || RedisLogin::new(new_password(), asked(pipeline));
+        memory.login.get_or_insert_with(make).clone()
     })
 }
 
-fn passwords(id: &PipelineId, observed: &Observed) -> Option<Passwords> {
-    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()))?;
-    let member = |key: &str| {
-        let value = secret.data.as_ref()?.get(key)?;
-        String::from_utf8(value.0.clone()).ok().filter(|text| !text.is_empty()).map(KeptSecret)
+/// Nobody uses the password before the current one any more.
+pub(super) fn drop_previous(id: &PipelineId, context: &Context) {
+    context.remember(id, |memory| {
+        if let Some(login) = &mut memory.login {
+            login.previous = None;
+        }
+    });
+}
+
+fn new_password() -> KeptSecret {
+    KeptSecret(rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect())
+}
+
+/// What the user asks for a new password with.
+fn asked(pipeline: &ParkingPipeline) -> Option<String> {
+    pipeline.annotations().get(labels::ROTATE_REDIS_PASSWORD).cloned()
+}
+
+/// The passwords as this operator left them, or else as the Secret holds them: what else is written there is undone.
+fn known_login(id: &PipelineId, observed: &Observed, context: &Context) -> Option<RedisLogin> {
+    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()));
+    context.remember(id, |memory| {
+        if memory.login.is_none() {
+            memory.login = secret.and_then(RedisLogin::of);
+        }
+        memory.login.clone()
+    })
+}
+
+/// The password that comes, where the user asks for one anew and no other change is under way.
+fn next_password(
+    pipeline: &ParkingPipeline,
+    login: &RedisLogin,
+    id: &PipelineId,
+    context: &Context,
+) -> Option<KeptSecret> {
+    let asked = asked(pipeline);
+    let rotates = asked.is_some() && asked != login.asked && login.previous.is_none();
+    context.remember(id, |memory| {
+        if !rotates {
+            memory.next_password = None;
+        } else if memory.next_password.is_none() {
+            memory.next_password = Some(new_password());
+        }
+        memory.next_password.clone()
+    })
+}
+
+/// Keeps what the look came to: a next password that is admitted everywhere becomes the current one.
+fn go_on(
+    login: RedisLogin,
+    passwords: &Passwords,
+    pipeline: &ParkingPipeline,
+    report: &RedisReport,
+    id: &PipelineId,
+    context: &Context,
+) {
+    let login = match &passwords.next {
+        Some(next) if report.next_admitted => login.changed(next.clone(), asked(pipeline)),
+        _ => RedisLogin { adopted: login.adopted || report.password_adopted, ..login },
     };
-    Some(Passwords { current: member(PASSWORD)?, previous: member(PREVIOUS) })
+    context.remember(id, |memory| memory.login = Some(login));
 }
 
 fn wanted(managed: &ManagedRedis, id: &PipelineId, observed: &Observed, passwords: Passwords) -> Wanted {
@@ -118,7 +179,7 @@ fn members(id: &PipelineId, observed: &Observed, context: &Context) -> Members {
         let pods = observed
             .pods
             .iter()
-            .filter(|pod| pod.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == component));
+            .filter(|pod| pod.labels().get(labels::COMPONENT).is_some_and(|of| of == component));
         let mut members: Vec<Member> =
             pods.filter_map(|pod| member(pod, set, revision.as_deref(), host)).collect();
         members.sort_by_key(|member| member.ordinal);
@@ -141,7 +202,10 @@ fn member(pod: &Pod, set: &str, revision: Option<&str>, host: &dyn Fn(u16) -> St
         ip: status.pod_ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
         ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        revision_current: pod.labels().get("controller-revision-hash").map(String::as_str) == revision,
+        // A set that is made anew around its pods says nothing of them before its controller has looked.
+        revision_current: revision.is_none_or(|revision| {
+            pod.labels().get("controller-revision-hash").is_some_and(|of| of == revision)
+        }),
         pod: name,
     })
 }

@@ -30,7 +30,7 @@ mod service_account;
 pub mod topic;
 pub mod user;
 mod volume;
-mod worker_config;
+pub(crate) mod worker_config;
 mod workload;
 
 pub use secret_mount::{Keys, secrets_of};

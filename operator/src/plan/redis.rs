@@ -56,15 +56,19 @@
 //!    one sentinel after the other, the next once the one before knows all others again.
 //!    `SENTINEL SET mymaster quorum <quorum>` whenever [`quorum`] differs from what a sentinel reports, and
 //!    `CONFIG SET min-replicas-to-write` whenever a server that does not wait differs from the plan.
-//! 7. **A new password**: the Secret holds the new one in `password` and the old one in `previous`. To every
-//!    server and sentinel `ACL SETUSER default #<sha256 of the new>`; then to every server
+//! 7. **A new password**, for each new value of the annotation `parking.tinyx.io/rotate-redis-password`. To every
+//!    server and sentinel `ACL SETUSER default #<sha256 of the new>`; then the Secret holds the new one in `password`
+//!    and the old one in `previous`, with the value as its own annotation; then to every server
 //!    `CONFIG SET masterauth <new>`, to every sentinel `SENTINEL SET mymaster auth-pass <new>` and
-//!    `SENTINEL CONFIG SET sentinel-pass <new>`. Once all workers run with the new one, `previous` leaves the Secret and
+//!    `SENTINEL CONFIG SET sentinel-pass <new>`. Then workers roll (their hash holds one password alone). Once all run
+//!    with the new one and files in running pods are renewed, `previous` leaves the Secret and
 //!    `ACL SETUSER default !<sha256 of the old>` goes to all.
 //!
 //! Invariants: pods, Services and scripts are the same for every server, so that whoever leads is decided by data
 //! alone; passwords stand in files only, never in arguments or environments; claims carry our labels and no
 //! owner, and outlive the StatefulSet.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     ByteString,
@@ -89,8 +93,9 @@ use parking_crds::{
 
 use super::{Plan, metadata};
 use crate::{
+    labels,
     owned_kinds::OwnedKind,
-    validate::{KeptSecret, ValidPipeline, ValidRedis},
+    validate::{KeptSecret, RedisLogin, ValidPipeline, ValidRedis},
 };
 
 mod pod;
@@ -151,16 +156,15 @@ pub const fn min_replicas_to_write(replicas: u16) -> u32 {
 pub(super) struct Managed<'a> {
     pub(super) spec: &'a ManagedRedis,
     pub(super) storage: parking_crds::quantity::Bytes,
-    password: &'a KeptSecret,
-    previous: Option<&'a KeptSecret>,
+    login: &'a RedisLogin,
 }
 
 impl<'a> Managed<'a> {
     /// Nothing where somebody else runs Redis.
     pub(super) fn of(pipeline: &'a ValidPipeline) -> Option<Self> {
         match (&pipeline.redis, &pipeline.spec.redis.managed) {
-            (ValidRedis::Managed { password, previous, storage }, Some(spec)) => {
-                Some(Self { spec, storage: *storage, password, previous: previous.as_ref() })
+            (ValidRedis::Managed { login, storage }, Some(spec)) => {
+                Some(Self { spec, storage: *storage, login })
             }
             (ValidRedis::External | ValidRedis::Managed { .. }, _) => None,
         }
@@ -197,12 +201,19 @@ pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
 }
 
 fn password(pipeline: &ValidPipeline, managed: &Managed<'_>) -> Secret {
-    let texts = [(PASSWORD, Some(managed.password)), (PREVIOUS, managed.previous)];
+    let login = managed.login;
+    let texts = [(PASSWORD, Some(&login.password)), (PREVIOUS, login.previous.as_ref())];
     let member = |(key, text): (&str, Option<&KeptSecret>)| {
         Some((key.to_owned(), ByteString(text?.0.clone().into_bytes())))
     };
+    let adopted = (login.previous.is_some() && login.adopted).then(|| "true".to_owned());
+    let notes = [(labels::ROTATE_REDIS_PASSWORD, login.asked.clone()), (labels::PASSWORD_ADOPTED, adopted)];
+    let notes: BTreeMap<String, String> =
+        notes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let mut metadata = metadata::unowned(pipeline, COMPONENT, pipeline.id.redis_secret().as_str());
+    metadata.annotations = (!notes.is_empty()).then_some(notes);
     Secret {
-        metadata: metadata::unowned(pipeline, COMPONENT, pipeline.id.redis_secret().as_str()),
+        metadata,
         type_: Some("Opaque".to_owned()),
         data: Some(texts.into_iter().filter_map(member).collect()),
         ..Secret::default()

@@ -12,8 +12,8 @@ use crate::{
     apis::{Apis, StrimziVersion},
     settings::PlanSettings,
     validate::{
-        Authentication, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster, ValidKafka, ValidPipeline,
-        ValidRedis,
+        Authentication, ExternalCluster, KeptSecret, Owner, RedisLogin, Run, StrimziCluster, ValidKafka,
+        ValidPipeline, ValidRedis,
     },
 };
 
@@ -55,8 +55,7 @@ pub(crate) fn with_redis(managed: &str, members: &str) -> ValidPipeline {
             ca: None,
         }),
         redis: ValidRedis::Managed {
-            password: KeptSecret("correct-horse".to_owned()),
-            previous: None,
+            login: RedisLogin::new(KeptSecret("correct-horse".to_owned()), None),
             storage,
         },
         spec: Arc::new(object.spec),

@@ -28,7 +28,7 @@ pub(super) fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
 }
 
 /// Hash over the file and the Secrets that the role mounts, in hexadecimal.
-pub(super) fn hash(pipeline: &ValidPipeline, worker: &WorkerPlan) -> String {
+pub(crate) fn hash(pipeline: &ValidPipeline, worker: &WorkerPlan) -> String {
     let secrets = pipeline.secret_hashes.get(&worker.config.role).map_or("", String::as_str);
     let digest = Sha256::new().chain_update(text(worker)).chain_update([0]).chain_update(secrets).finalize();
     let mut hash = format!("{digest:x}");

@@ -57,6 +57,8 @@ pub enum Command {
     Stop(PhaseArguments),
     /// Compute windows of a statistics job once more, also those that have a result.
     Backfill(BackfillArguments),
+    /// Give the managed Redis of a pipeline a new password, while everyone goes on.
+    RotatePassword(RotateArguments),
     /// Let go of an object whose deletion waits for an operator that is gone.
     ///
     /// Lists what stays behind; with --yes removes the operator's finalizer.
@@ -121,6 +123,13 @@ pub struct BackfillArguments {
     /// First day or instant that is no longer part of it.
     #[arg(long)]
     pub until: String,
+}
+
+/// Whose password to change.
+#[derive(Args, Clone, Debug)]
+pub struct RotateArguments {
+    /// The pipeline.
+    pub name: PipelineName,
 }
 
 /// What to let go of.

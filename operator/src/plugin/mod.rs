@@ -14,6 +14,7 @@ pub mod diff;
 mod failure;
 pub mod phase;
 pub mod release;
+pub mod rotate;
 pub mod status;
 mod tree;
 

@@ -51,10 +51,11 @@ fn addressee(action: &RedisAction) -> Option<(Target, &'static str)> {
         RedisAction::SetMinReplicas { server, .. } => (Target::Server(*server), "set min-replicas-to-write"),
         RedisAction::SetPriority { server, .. } => (Target::Server(*server), "set replica-priority"),
         RedisAction::Monitor { sentinel, .. } => (Target::Sentinel(*sentinel), "tell it the master"),
+        RedisAction::Remonitor { sentinel, .. } => (Target::Sentinel(*sentinel), "tell it another master"),
         RedisAction::SetSettings { sentinel } => (Target::Sentinel(*sentinel), "tell it the settings"),
         RedisAction::Failover { sentinel } => (Target::Sentinel(*sentinel), "fail over"),
         RedisAction::Reset { sentinel } => (Target::Sentinel(*sentinel), "forget who is gone"),
-        RedisAction::Admit(target) => (*target, "admit the new password"),
+        RedisAction::Admit(target) | RedisAction::AdmitNext(target) => (*target, "admit the new password"),
         RedisAction::UseCurrent(target) => (*target, "use the new password"),
         RedisAction::AdmitOnlyCurrent(target) => (*target, "drop the old password"),
         RedisAction::DeletePod { .. } => return None,
@@ -94,10 +95,20 @@ fn commands(action: &RedisAction, wanted: &Wanted) -> Vec<Vec<String>> {
         RedisAction::SetMinReplicas { to, .. } => vec![set("min-replicas-to-write", *to)],
         RedisAction::SetPriority { to, .. } => vec![set("replica-priority", *to)],
         RedisAction::Monitor { host, .. } => monitor(host, wanted),
+        RedisAction::Remonitor { host, .. } => {
+            let forget = command(["SENTINEL", "REMOVE", MASTER_NAME]);
+            [forget].into_iter().chain(monitor(host, wanted)).collect()
+        }
         RedisAction::SetSettings { .. } => settings(wanted),
         RedisAction::Failover { .. } => vec![command(["SENTINEL", "FAILOVER", MASTER_NAME])],
         RedisAction::Reset { .. } => vec![command(["SENTINEL", "RESET", MASTER_NAME])],
         RedisAction::Admit(_) => vec![command(["ACL", "SETUSER", "default", &admitted])],
+        RedisAction::AdmitNext(_) => wanted
+            .passwords
+            .next
+            .iter()
+            .map(|next| command(["ACL", "SETUSER", "default", &format!("#{}", digest(next))]))
+            .collect(),
         RedisAction::UseCurrent(Target::Server(_)) => {
             vec![command(["CONFIG", "SET", "masterauth", password])]
         }

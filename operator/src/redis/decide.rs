@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use parking_crds::condition::{ConditionType, Reason};
 
 use super::{
-    AWAY_GRACE, Answer, Asked, Decision, Part, RedisAction, RedisSeen, Sentinel, Server, Waits, Wanted,
-    Watched,
+    AWAY_GRACE, Answer, Asked, Decision, FILES_WAIT, Part, RedisAction, RedisSeen, Sentinel, Server, Waits,
+    Wanted, Watched,
     election::{Election, elect},
-    password,
+    password::{self, Progress},
     roll::{self, Step},
 };
 use crate::{error::Class, problem::Problem};
@@ -19,9 +19,7 @@ pub fn decide(seen: &RedisSeen, wanted: &Wanted, waits: &Waits, now: Timestamp) 
     let mut decision = Decision::default();
     decision.report.keep_servers = wanted.servers;
     refusals(seen, &mut decision);
-    let (actions, adopted) = password::steps(seen, wanted);
-    decision.report.password_adopted = adopted;
-    decision.actions = actions;
+    passwords(seen, wanted, waits, now, &mut decision);
     match names(seen, wanted) {
         Names::Unknown(why) => decision.report.problems.push(waiting(why)),
         Names::Nobody => nobody(seen, wanted, waits, now, &mut decision),
@@ -32,7 +30,23 @@ pub fn decide(seen: &RedisSeen, wanted: &Wanted, waits: &Waits, now: Timestamp) 
             decision.report.delete_pods.push(pod.clone());
         }
     }
+    if wanted.passwords.next.is_some() || wanted.passwords.previous.is_some() {
+        let changes = || "the password is being changed: every pod and worker takes the new one".to_owned();
+        decision.report.progressing.get_or_insert_with(changes);
+    }
     decision
+}
+
+fn passwords(seen: &RedisSeen, wanted: &Wanted, waits: &Waits, now: Timestamp, decision: &mut Decision) {
+    let (actions, progress) = password::steps(seen, wanted);
+    decision.actions = actions;
+    decision.report.next_admitted = progress == Progress::NextAdmitted;
+    decision.report.password_adopted = progress != Progress::Underway;
+    if decision.report.password_adopted && wanted.passwords.previous.is_some() {
+        let since = waits.adopted.unwrap_or(now);
+        decision.waits.adopted = Some(since);
+        decision.report.previous_may_go = now.duration_since(since) >= FILES_WAIT;
+    }
 }
 
 /// Whom the sentinels name.
@@ -143,10 +157,11 @@ fn named(
     let Some(master) = leading else { return away(seen, wanted, host, waits, now, decision) };
     decision.report.keep_servers = wanted.servers.max(master.member.ordinal + 1);
     decision.report.master = Some(master.member.pod.clone());
-    let strays = strays(seen, host);
+    decision.report.problems.extend(unfollowed(master, wanted));
+    let strays: Vec<u16> = strays(seen, host).into_iter().chain(followers_of_others(seen, host)).collect();
     if !strays.is_empty() {
         decision.report.progressing =
-            Some(format!("servers {strays:?} lead without being named by the sentinels"));
+            Some(format!("servers {strays:?} do not follow the master that the sentinels name"));
         return follow(strays, host, waits, now, decision);
     }
     // A password in motion would be lost with the pod that was told it.
@@ -164,6 +179,17 @@ fn named(
     }
 }
 
+/// A master that refuses writes because too few replicas are in step.
+fn unfollowed(master: &Asked<Server>, wanted: &Wanted) -> Option<Problem> {
+    let followers = master.answer.says()?.followers;
+    (followers < wanted.min_replicas).then(|| {
+        waiting(format!(
+            "pod {} leads, but takes no writes before {} of its replicas is in step; {followers} are",
+            master.member.pod, wanted.min_replicas
+        ))
+    })
+}
+
 fn watched(asked: &Asked<Sentinel>) -> Option<&Watched> {
     asked.answer.says()?.watched.as_ref()
 }
@@ -172,6 +198,15 @@ fn strays(seen: &RedisSeen, host: &str) -> Vec<u16> {
     let stray =
         |asked: &&Asked<Server>| asked.member.host != host && asked.answer.says().is_some_and(Server::leads);
     seen.servers.iter().filter(stray).map(|asked| asked.member.ordinal).collect()
+}
+
+/// Replicas of another than the named one; Sentinel tells those that it knows.
+fn followers_of_others(seen: &RedisSeen, host: &str) -> Vec<u16> {
+    let of_other = |asked: &&Asked<Server>| {
+        let part = asked.answer.says().map(|said| &said.part);
+        matches!(part, Some(Part::Replica { of, .. }) if of != host) && asked.member.host != host
+    };
+    seen.servers.iter().filter(of_other).map(|asked| asked.member.ordinal).collect()
 }
 
 fn settings(seen: &RedisSeen, wanted: &Wanted, decision: &mut Decision) {
@@ -248,10 +283,23 @@ fn replace(seen: &RedisSeen, wanted: &Wanted, host: &str, elected: &Asked<Server
         });
         decision.actions.push(RedisAction::SetPriority { server, to: 100 });
     }
-    decision.actions.extend(failover(seen));
+    let known = |asked: &&Asked<Sentinel>| {
+        watched(asked).is_some_and(|watched| watched.replicas.contains(&elected.member.host))
+    };
+    if let Some(asked) = seen.sentinels.iter().find(known) {
+        decision.actions.push(RedisAction::Failover { sentinel: asked.member.ordinal });
+        return;
+    }
+    // The sentinels first: cut off in between, the server is promoted as one that is named and follows.
+    let tell = |asked: &Asked<Sentinel>| {
+        let host = elected.member.host.clone();
+        watched(asked).map(|_| RedisAction::Remonitor { sentinel: asked.member.ordinal, host })
+    };
+    decision.actions.extend(seen.sentinels.iter().filter_map(tell));
+    decision.actions.push(RedisAction::Promote { server, min_replicas: wanted.min_replicas });
 }
 
-/// Servers that lead unnamed follow the named one, once Sentinel had its time.
+/// Servers that lead unnamed or follow another follow the named one, once Sentinel had its time.
 fn follow(strays: Vec<u16>, host: &str, waits: &Waits, now: Timestamp, decision: &mut Decision) {
     let since = waits.stray.unwrap_or(now);
     decision.waits.stray = Some(since);

@@ -20,7 +20,7 @@ fn wanted() -> Wanted {
         min_replicas: 1,
         settings: vec![("failover-timeout".to_owned(), "10000".to_owned())],
         claims: (0..3).collect(),
-        passwords: Passwords { current: secret("new"), previous: None },
+        passwords: Passwords { current: secret("new"), next: None, previous: None },
     }
 }
 
@@ -45,7 +45,16 @@ fn login(passwords: &[&str]) -> LoginSeen {
 }
 
 fn server(part: Part, beat: u64, offset: u64) -> Server {
-    Server { part, offset, beat, min_replicas: 1, priority: 100, login: login(&["new"]), uses_current: true }
+    Server {
+        part,
+        offset,
+        beat,
+        min_replicas: 1,
+        followers: 2,
+        priority: 100,
+        login: login(&["new"]),
+        uses_current: true,
+    }
 }
 
 fn waiting_server(beat: u64, offset: u64) -> Server {
@@ -113,6 +122,18 @@ fn nothing_is_done_about_a_redis_that_is_as_wanted() {
     assert_eq!(decision.report.problems, []);
     assert_eq!(decision.report.progressing, None);
     assert!(decision.report.password_adopted);
+}
+
+#[test]
+fn a_master_that_refuses_writes_for_want_of_replicas_is_told_of() {
+    let mut seen = calm();
+    said(&mut seen, 1).followers = 0;
+    let decision = look(&seen, &wanted());
+    assert_eq!(decision.actions, []);
+    assert!(decision.report.problems[0].message.contains("takes no writes"));
+    let alone = Wanted { servers: 1, min_replicas: 0, ..wanted() };
+    said(&mut seen, 1).min_replicas = 0;
+    assert!(look(&seen, &alone).report.problems.iter().all(|problem| !problem.message.contains("writes")));
 }
 
 #[test]
@@ -230,6 +251,36 @@ fn a_master_that_stays_away_is_replaced_through_sentinel() {
 }
 
 #[test]
+fn a_master_that_died_before_sentinel_knew_its_replicas_is_replaced_all_the_same() {
+    let mut seen = calm();
+    seen.servers[1].answer = Answer::Silent;
+    for (ordinal, beat) in [(0, 8), (2, 7)] {
+        *said(&mut seen, ordinal) = Server { beat, ..replica(1) };
+    }
+    for asked in &mut seen.sentinels {
+        if let Answer::Says(Sentinel { watched: Some(watched), .. }) = &mut asked.answer {
+            watched.replicas.clear();
+        }
+    }
+    let waits = Waits { away: Some(at(0)), ..Waits::default() };
+    let host = member("r", 0).host;
+    let mut told: Vec<RedisAction> =
+        (0..3).map(|sentinel| RedisAction::Remonitor { sentinel, host: host.clone() }).collect();
+    told.push(RedisAction::Promote { server: 0, min_replicas: 1 });
+    assert_eq!(decide(&seen, &wanted(), &waits, at(30)).actions, told);
+}
+
+#[test]
+fn a_replica_of_another_master_follows_the_named_one_after_sentinel_had_its_time() {
+    let mut seen = calm();
+    *said(&mut seen, 2) = replica(0);
+    let first = look(&seen, &wanted());
+    assert_eq!(first.actions, []);
+    let late = decide(&seen, &wanted(), &first.waits, at(AWAY_GRACE.as_secs()));
+    assert_eq!(late.actions, [RedisAction::Follow { server: 2, host: member("r", 1).host }]);
+}
+
+#[test]
 fn nobody_is_helped_while_a_sentinel_fails_over() {
     let mut seen = calm();
     seen.servers[1].answer = Answer::Silent;
@@ -343,8 +394,20 @@ fn a_password_is_admitted_by_all_before_anybody_uses_it_and_dropped_last() {
             }
         }
     };
-    let passwords = Passwords { current: secret("new"), previous: Some(secret("old")) };
+    let passwords = Passwords { current: secret("new"), next: None, previous: Some(secret("old")) };
     let both = Wanted { passwords, ..wanted() };
+    // Before the Secret shows it, while the old one is current.
+    each(&mut seen, &["old"], true);
+    let passwords = Passwords { current: secret("old"), next: Some(secret("new")), previous: None };
+    let coming = Wanted { passwords, ..wanted() };
+    let unknown = look(&seen, &coming);
+    assert!(unknown.actions.iter().all(|action| matches!(action, RedisAction::AdmitNext(_))));
+    assert!(unknown.actions.len() == 6 && !unknown.report.next_admitted);
+    each(&mut seen, &["old", "new"], true);
+    let known = look(&seen, &coming);
+    assert!(known.actions.is_empty() && known.report.next_admitted);
+    assert!(known.report.progressing.unwrap().contains("password"));
+    // A pod that was started meanwhile knows the old one alone.
     each(&mut seen, &["old"], false);
     let admitted = look(&seen, &both);
     assert!(admitted.actions.iter().all(|action| matches!(action, RedisAction::Admit(_))));
@@ -357,6 +420,9 @@ fn a_password_is_admitted_by_all_before_anybody_uses_it_and_dropped_last() {
     each(&mut seen, &["old", "new"], true);
     let adopted = look(&seen, &both);
     assert!(adopted.actions.is_empty() && adopted.report.password_adopted);
+    assert!(!adopted.report.previous_may_go, "the files of some pod may still hold the old one alone");
+    let later = decide(&seen, &both, &adopted.waits, at(FILES_WAIT.as_secs()));
+    assert!(later.report.previous_may_go);
     let dropped = look(&seen, &wanted());
     assert_eq!(dropped.actions.len(), 6);
     assert_eq!(dropped.actions[0], RedisAction::AdmitOnlyCurrent(Target::Server(0)));

@@ -14,15 +14,18 @@
 //!    most (one that still loads its data, [`LOADING_WAIT`]); who was missing then is reported. Offsets of different
 //!    histories only break ties of equal beats, so less than two seconds of writes depend on them.
 //! 2. Sentinels name a master that stays away for [`AWAY_GRACE`] and promote nobody: the best of the others gets
-//!    `replica-priority 100`, then one sentinel is told to fail over. A named one that is there but follows
-//!    somebody is promoted, if its data are the newest. Nothing of this happens while a sentinel fails over.
-//! 3. A server that leads without being named follows the named one after [`AWAY_GRACE`].
+//!    `replica-priority 100`, then a sentinel that knows it is told to fail over. Where none knows it (a master that
+//!    died before they asked it for its replicas), all are told of it as the master, and it is promoted. A named one
+//!    that is there but follows somebody is promoted, if its data are the newest. Nothing of this happens while a
+//!    sentinel fails over.
+//! 3. A server that leads without being named, or follows another than the named one, follows the named one after
+//!    [`AWAY_GRACE`].
 //! 4. Pods with an old template go one at a time while all is in step: replicas, then after
 //!    `SENTINEL FAILOVER` the old master, then sentinels.
 //! 5. A master that a smaller number leaves out is failed over first; `SENTINEL RESET` goes to one sentinel at a
 //!    time, while all others know everyone.
-//! 6. A new password is admitted everywhere before anybody uses it, and the old one dropped after all use the
-//!    new one.
+//! 6. A new password is admitted everywhere before the Secret shows it, then used everywhere. The old one is dropped
+//!    after all use the new one, and [`FILES_WAIT`] later, so that no pod's files hold it alone.
 //!
 //! # Must not
 //! - Promote while a majority of the planned sentinels does not answer, or two servers in one look.
@@ -58,6 +61,9 @@ pub const ELECTION_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub const LOADING_WAIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long Sentinel is left to repair something by itself.
 pub const AWAY_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// How long a password is let in after all use the next one: kubelets bring a changed Secret into running pods within
+/// one and a half minutes.
+pub const FILES_WAIT: SignedDuration = SignedDuration::from_secs(90);
 /// Bytes of the replication stream by which a replica in step may be behind.
 pub const IN_STEP: u64 = 1 << 20;
 
@@ -94,6 +100,8 @@ pub struct Members {
 pub struct Passwords {
     /// The one that is to be used.
     pub current: KeptSecret,
+    /// The one that comes, which the Secret does not show yet.
+    pub next: Option<KeptSecret>,
     /// The one before, while a rotation goes on.
     pub previous: Option<KeptSecret>,
 }
@@ -177,6 +185,8 @@ pub struct Server {
     pub beat: u64,
     /// Replicas that it asks for before it takes writes.
     pub min_replicas: u32,
+    /// Replicas that it counts as in step; 0 where it asks for none.
+    pub followers: u32,
     /// Its priority to be promoted; 0 is never.
     pub priority: u32,
     /// Which passwords it accepts.
@@ -254,6 +264,8 @@ pub struct Waits {
     pub away: Option<Timestamp>,
     /// Since when a server leads that is not named.
     pub stray: Option<Timestamp>,
+    /// Since when all use the newest password, while the one before is let in.
+    pub adopted: Option<Timestamp>,
 }
 
 /// One thing to do.
@@ -294,6 +306,13 @@ pub enum RedisAction {
         /// Host of the master.
         host: String,
     },
+    /// Have a sentinel forget the master that it knows, and tell it another with all settings and the password.
+    Remonitor {
+        /// Ordinal of the sentinel.
+        sentinel: u16,
+        /// Host of the master.
+        host: String,
+    },
     /// Tell a sentinel quorum, password and all settings again.
     SetSettings {
         /// Ordinal of the sentinel.
@@ -311,6 +330,8 @@ pub enum RedisAction {
     },
     /// Let the current password in, besides those that are.
     Admit(Target),
+    /// Let the next password in, besides those that are.
+    AdmitNext(Target),
     /// Use the current password towards others.
     UseCurrent(Target),
     /// Let nothing in but the current password.
@@ -357,9 +378,12 @@ pub struct RedisReport {
     pub data_loss: Option<String>,
     /// Fewest servers that the StatefulSet must keep for now.
     pub keep_servers: u16,
-    /// Whether every pod accepts and uses the current password, so that workers may roll to it, and, once they
-    /// have, `previous` may leave the Secret.
+    /// Whether every pod accepts the next password, so that the Secret may show it.
+    pub next_admitted: bool,
+    /// Whether every pod accepts and uses the current password, so that workers may roll to it.
     pub password_adopted: bool,
+    /// Whether that has lasted long enough for `previous` to leave the Secret once workers use the current one.
+    pub previous_may_go: bool,
 }
 
 /// A password as an access list holds it.

@@ -47,6 +47,7 @@ async fn server(member: &Member, passwords: &Passwords) -> Result<Server, WireEr
     Ok(Server {
         part,
         offset,
+        followers: followers(&info),
         beat: beat.unwrap_or(0),
         min_replicas: min_replicas.parse().map_err(|_| WireError::Failed)?,
         priority: priority.parse().map_err(|_| WireError::Failed)?,
@@ -71,6 +72,12 @@ fn replication(info: &str) -> Option<(Part, u64)> {
     let up = fields.get("master_link_status") == Some(&"up");
     let offset = number("slave_repl_offset").or_else(|| number("master_repl_offset"))?;
     Some((Part::Replica { of: (*fields.get("master_host")?).to_owned(), up }, offset))
+}
+
+/// What `INFO replication` says of replicas in step; it says nothing where none is asked for.
+fn followers(info: &str) -> u32 {
+    let count = info.lines().find_map(|line| line.trim_end().strip_prefix("min_slaves_good_slaves:"));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 async fn login(wire: &mut Wire) -> Result<LoginSeen, WireError> {
@@ -127,5 +134,7 @@ mod tests {
         let part = Part::Replica { of: "r-0".into(), up: false };
         assert_eq!(replication(info), Some((part, 42)));
         assert_eq!(replication("role:slave\r\n"), None);
+        assert_eq!(followers(info), 0);
+        assert_eq!(followers("role:master\r\nmin_slaves_good_slaves:2\r\n"), 2);
     }
 }

@@ -1,6 +1,7 @@
-//! A new password: admitted everywhere, then used everywhere, then the old one is dropped. Pure.
+//! A new password: admitted everywhere, then shown, then used everywhere, then the old one is dropped. Pure.
 
 use super::{LoginSeen, RedisAction, RedisSeen, Target, Wanted, digest};
+use crate::validate::KeptSecret;
 
 /// A pod that answers, with what matters here.
 struct Pod<'a> {
@@ -11,30 +12,48 @@ struct Pod<'a> {
     told: bool,
 }
 
-/// The next step of every pod that answers, and whether all of them are through.
-pub(super) fn steps(seen: &RedisSeen, wanted: &Wanted) -> (Vec<RedisAction>, bool) {
-    let current = digest(&wanted.passwords.current);
+/// How far all pods are with the passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Not all of them accept and use the current one.
+    Underway,
+    /// All of them accept and use the current one.
+    Adopted,
+    /// All of them accept the next one, too.
+    NextAdmitted,
+}
+
+/// The next step of every pod that answers, and how far all of them are.
+pub(super) fn steps(seen: &RedisSeen, wanted: &Wanted) -> (Vec<RedisAction>, Progress) {
     let pods = pods(seen);
-    let admits = |pod: &&Pod<'_>| pod.login.digests.contains(&current);
-    let closed: Vec<_> =
-        pods.iter().filter(|pod| !admits(pod)).map(|pod| RedisAction::Admit(pod.target)).collect();
+    let closed_to = |password: &KeptSecret, action: fn(Target) -> RedisAction| -> Vec<RedisAction> {
+        let digest = digest(password);
+        let closed = pods.iter().filter(|pod| !pod.login.digests.contains(&digest));
+        closed.map(|pod| action(pod.target)).collect()
+    };
+    let closed = closed_to(&wanted.passwords.current, RedisAction::Admit);
     if !closed.is_empty() {
-        return (closed, false);
+        return (closed, Progress::Underway);
     }
     // One that is away might admit the old password alone: who uses the new one could not reach it.
     if pods.len() < usize::from(wanted.servers) + usize::from(wanted.sentinels) {
-        return (Vec::new(), false);
+        return (Vec::new(), Progress::Underway);
     }
     if pods.iter().any(|pod| !pod.uses_current) {
         let late = pods.iter().filter(|pod| !pod.uses_current && pod.told);
-        return (late.map(|pod| RedisAction::UseCurrent(pod.target)).collect(), false);
+        return (late.map(|pod| RedisAction::UseCurrent(pod.target)).collect(), Progress::Underway);
     }
     if wanted.passwords.previous.is_some() {
-        return (Vec::new(), true);
+        return (Vec::new(), Progress::Adopted);
+    }
+    if let Some(next) = &wanted.passwords.next {
+        let closed = closed_to(next, RedisAction::AdmitNext);
+        let progress = if closed.is_empty() { Progress::NextAdmitted } else { Progress::Adopted };
+        return (closed, progress);
     }
     let extra = |pod: &&Pod<'_>| pod.login.open || pod.login.digests.len() > 1;
     let drop_old = pods.iter().filter(extra).map(|pod| RedisAction::AdmitOnlyCurrent(pod.target)).collect();
-    (drop_old, true)
+    (drop_old, Progress::Adopted)
 }
 
 fn pods(seen: &RedisSeen) -> Vec<Pod<'_>> {

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt;
 use parking_crds::{
     alert_rule::AlertRule,
@@ -19,16 +20,17 @@ use parking_crds::{
 use serde_json::Value;
 
 use super::{
-    BundledRule, ExistingClaim, KeptSecret, Owner, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis,
+    BundledRule, ExistingClaim, Owner, RedisLogin, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis,
     accept, kafka, observed_log, storage, topics,
 };
 use crate::{
     apis::Apis,
+    labels,
     live::{Observed, typed},
     owned_kinds::OwnedKind,
     plan::{
         credentials::{own_secrets, secret_hash},
-        plan, redis, secrets_of,
+        plan, redis, secrets_of, worker_config,
     },
     problem::Problem,
     settings::PlanSettings,
@@ -56,8 +58,10 @@ pub struct Facts<'a> {
     pub settings: &'a Arc<PlanSettings>,
     /// Namespaces of Kafka clusters, and the pipelines' namespaces that may use each.
     pub kafka_namespaces: &'a BTreeMap<Namespace, Vec<Namespace>>,
-    /// The Redis password that is known from before, or a new one.
-    pub password: KeptSecret,
+    /// The passwords of a managed Redis.
+    pub login: RedisLogin,
+    /// Whether the password before may go once no worker uses it.
+    pub previous_may_go: bool,
     /// Whether volumes of the Redis' storage class may grow.
     pub volumes_grow: bool,
     /// Ids of the topics when they were last seen.
@@ -75,6 +79,8 @@ pub struct Assembled {
     pub verdicts: BTreeMap<RuleName, Verdict>,
     /// Claims of Redis that shall grow to the planned size.
     pub grow: Vec<String>,
+    /// Whether nobody uses the password of Redis before the current one any more: it is no longer planned.
+    pub previous_unused: bool,
 }
 
 /// Judges a pipeline.
@@ -103,10 +109,10 @@ pub fn assemble(facts: Facts<'_>) -> Assembled {
         let storage = storage(managed.storage(), &claims(facts.observed), facts.volumes_grow);
         problems.extend(storage.problem);
         grow = storage.grow;
-        let (password, previous) = passwords(facts.observed, &facts.topology, facts.password);
-        ValidRedis::Managed { password, previous, storage: storage.size }
+        ValidRedis::Managed { login: facts.login.clone(), storage: storage.size }
     });
     problems.extend(missing_secrets(facts.observed, &facts.topology));
+    let mut previous_unused = false;
     let valid = kafka.map(|kafka| {
         let mut topology = facts.topology;
         for worker in &mut topology.workers {
@@ -132,9 +138,15 @@ pub fn assemble(facts: Facts<'_>) -> Assembled {
             settings: Arc::clone(facts.settings),
         };
         valid.secret_hashes = secret_hashes(&valid, facts.observed);
+        previous_unused = facts.previous_may_go && workers_use_password(&valid, facts.observed);
+        if let ValidRedis::Managed { login, .. } = &mut valid.redis
+            && previous_unused
+        {
+            login.previous = None;
+        }
         valid
     });
-    Assembled { valid, problems, verdicts, grow }
+    Assembled { valid, problems, verdicts, grow, previous_unused }
 }
 
 fn verdicts(
@@ -184,7 +196,7 @@ fn absent_apis(pipeline: &ParkingPipeline, apis: &Apis) -> Vec<Problem> {
 }
 
 /// A Secret's data with values in base64, as manifests hold them.
-fn encoded(secret: &k8s_openapi::api::core::v1::Secret) -> BTreeMap<String, String> {
+fn encoded(secret: &Secret) -> BTreeMap<String, String> {
     let text =
         |value| serde_json::to_value(value).ok().and_then(|value: Value| Some(value.as_str()?.to_owned()));
     let data = secret.data.iter().flatten();
@@ -212,7 +224,7 @@ fn claims(observed: &Observed) -> Vec<ExistingClaim> {
     observed
         .live
         .of_kind(OwnedKind::PersistentVolumeClaim)
-        .filter(|claim| claim.labels().get(crate::labels::COMPONENT).is_some_and(|of| of == redis::COMPONENT))
+        .filter(|claim| claim.labels().get(labels::COMPONENT).is_some_and(|of| of == redis::COMPONENT))
         .filter_map(|claim| {
             let size = claim.data.pointer(SIZE)?.as_str()?.to_owned();
             Some(ExistingClaim { name: claim.name_any(), size })
@@ -220,19 +232,31 @@ fn claims(observed: &Observed) -> Vec<ExistingClaim> {
         .collect()
 }
 
-/// The passwords of the Secret that exists; of one that does not, the one that is known.
-fn passwords(
-    observed: &Observed,
-    topology: &Topology,
-    known: KeptSecret,
-) -> (KeptSecret, Option<KeptSecret>) {
-    let id = &topology.pipeline;
-    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()));
-    let member = |key: &str| {
-        let value = secret?.data.as_ref()?.get(key)?;
-        String::from_utf8(value.0.clone()).ok().filter(|text| !text.is_empty()).map(KeptSecret)
-    };
-    (member(redis::PASSWORD).unwrap_or(known), member(redis::PREVIOUS))
+/// Whether every pod that logs in at a managed Redis was made for the current password, and every other will be.
+fn workers_use_password(valid: &ValidPipeline, observed: &Observed) -> bool {
+    let ValidRedis::Managed { login, .. } = &valid.redis else { return false };
+    let secret = valid.id.redis_secret();
+    let clients = valid.topology.workers.iter().filter(|worker| secrets_of(worker).contains_key(&secret));
+    let current = |hash: &str, annotation: Option<&str>| annotation == Some(hash);
+    login.for_workers() == &login.password
+        && clients.into_iter().all(|worker| {
+            let hash = worker_config::hash(valid, worker);
+            let component = labels::component(worker.config.role);
+            let of_role =
+                |all: &BTreeMap<String, String>| all.get(labels::COMPONENT).is_some_and(|of| of == component);
+            let pods = observed.pods.iter().filter(|pod| of_role(pod.labels()));
+            let kinds = [OwnedKind::StatefulSet, OwnedKind::Deployment].into_iter();
+            let workloads = kinds.flat_map(|kind| observed.live.of_kind(kind));
+            pods.map(|pod| pod.annotations().get(labels::CONFIG_HASH).map(String::as_str))
+                .chain(workloads.filter(|object| of_role(object.labels())).map(|object| {
+                    object
+                        .data
+                        .pointer("/spec/template/metadata/annotations")?
+                        .get(labels::CONFIG_HASH)?
+                        .as_str()
+                }))
+                .all(|annotation| current(&hash, annotation))
+        })
 }
 
 /// Secrets that the spec names and that do not exist. The operator's own are on their way.
@@ -270,7 +294,7 @@ fn lake_names(lake: &Lake, name: &ObjectName) -> bool {
 /// does not exist yet has none.
 fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, String> {
     let namespace = valid.id.namespace.to_string();
-    let planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
+    let mut planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
         .objects
         .into_iter()
         .filter(|object| object.kind == OwnedKind::Secret)
@@ -279,6 +303,12 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
             (object.name, serde_json::from_value(data).unwrap_or_default())
         })
         .collect();
+    if let ValidRedis::Managed { login, .. } = &valid.redis {
+        // Workers log in with one password, and roll once while it is changed.
+        let password = (redis::PASSWORD.to_owned(), ByteString(login.for_workers().0.clone().into_bytes()));
+        let used = Secret { data: Some([password].into()), ..Secret::default() };
+        planned.insert(valid.id.redis_secret().to_string(), encoded(&used));
+    }
     valid
         .topology
         .workers

@@ -8,6 +8,7 @@ pub mod kafka;
 mod offline;
 mod pipeline;
 pub mod redis;
+mod redis_login;
 pub mod rule;
 mod stats_job;
 pub mod topic;
@@ -20,6 +21,7 @@ pub use pipeline::{
     ValidKafka, ValidPipeline, ValidRedis,
 };
 pub use redis::{ExistingClaim, storage};
+pub use redis_login::RedisLogin;
 pub use rule::accept;
 pub use stats_job::{JobSurroundings, RunEnvironment, ValidJob, referenced_secrets, stats_job};
 pub use topic::{topic_ids, topics};

@@ -17,8 +17,8 @@ use parking_crds::{
 };
 
 use super::{
-    Authentication, BundledRule, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster, ValidKafka,
-    ValidPipeline, ValidRedis,
+    Authentication, BundledRule, ExternalCluster, KeptSecret, Owner, RedisLogin, Run, StrimziCluster,
+    ValidKafka, ValidPipeline, ValidRedis,
 };
 use crate::{
     apis::{Apis, StrimziVersion},
@@ -88,8 +88,7 @@ fn kafka(pipeline: &ParkingPipeline, topology: &Topology) -> Result<ValidKafka, 
 fn redis(pipeline: &ParkingPipeline) -> ValidRedis {
     match &pipeline.spec.redis.managed {
         Some(managed) => ValidRedis::Managed {
-            password: KeptSecret(UNKNOWN_PASSWORD.to_owned()),
-            previous: None,
+            login: RedisLogin::new(KeptSecret(UNKNOWN_PASSWORD.to_owned()), None),
             storage: ManagedRedis::storage(managed),
         },
         None => ValidRedis::External,

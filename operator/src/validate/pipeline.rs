@@ -9,6 +9,7 @@ use parking_crds::{
     topology::{PipelineId, Topology},
 };
 
+use super::RedisLogin;
 use crate::{
     apis::{Apis, StrimziVersion},
     settings::PlanSettings,
@@ -121,10 +122,8 @@ pub struct ExternalCluster {
 pub enum ValidRedis {
     /// A Redis with Sentinel made by the operator.
     Managed {
-        /// The password: the one that exists, or a new one.
-        password: KeptSecret,
-        /// The password before it, which is let in until every worker has the new one.
-        previous: Option<KeptSecret>,
+        /// Its passwords: those that exist, or new ones.
+        login: RedisLogin,
         /// Size of each volume: never below what exists.
         storage: parking_crds::quantity::Bytes,
     },

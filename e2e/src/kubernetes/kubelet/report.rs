@@ -36,10 +36,25 @@ pub(super) async fn node(client: &Client, address: &str) -> Result<(), kube::Err
     nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status)).await.map(|_| ())
 }
 
-/// The pod's next status, if it differs from the one that it has.
+/// Whether the images of the pod can be pulled.
+pub(super) fn has_image(pod: &Pod) -> bool {
+    let spec = pod.spec.iter();
+    let mut containers =
+        spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    containers.all(|container| container.image.as_deref().is_none_or(|image| !image.ends_with(":bad")))
+}
+
+/// The pod's next status, if it differs from the one that it has. `ready` is known of a pod that is run for real.
 #[expect(clippy::disallowed_methods, reason = "outside the system under test the real clock is the only one")]
-pub(super) fn status(pod: &Pod, rules: &Rules, node: &str, address: IpAddr, restarts: i32) -> Option<Value> {
-    let life = Life::of(pod, rules);
+pub(super) fn status(
+    pod: &Pod,
+    rules: &Rules,
+    ready: Option<bool>,
+    node: &str,
+    address: IpAddr,
+    restarts: i32,
+) -> Option<Value> {
+    let life = Life::of(pod, rules, ready);
     let old = serde_json::to_value(&pod.status).unwrap_or_default();
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let now = Timestamp::now();
@@ -78,14 +93,12 @@ enum Life {
 }
 
 impl Life {
-    fn of(pod: &Pod, rules: &Rules) -> Self {
-        let mut containers = pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        if containers.any(|container| container.image.as_deref().is_some_and(|image| image.ends_with(":bad")))
-        {
+    fn of(pod: &Pod, rules: &Rules, ready: Option<bool>) -> Self {
+        if !has_image(pod) {
             return Self::NoImage;
+        }
+        if let Some(ready) = ready {
+            return Self::Runs { ready };
         }
         let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
         let of_job = owners.iter().any(|owner| owner.kind == "Job");

@@ -58,8 +58,8 @@ fn claims_are_found_by_our_labels_and_outlive_their_pods() {
 #[test]
 fn the_password_stands_in_its_secret_and_nowhere_else() {
     let mut pipeline = sample::pipeline("");
-    let ValidRedis::Managed { previous, .. } = &mut pipeline.redis else { panic!() };
-    *previous = Some(KeptSecret("battery-staple".to_owned()));
+    let ValidRedis::Managed { login, .. } = &mut pipeline.redis else { panic!() };
+    login.previous = Some(KeptSecret("battery-staple".to_owned()));
     let secret = one(&pipeline, OwnedKind::Secret, "city-redis");
     assert_eq!(secret["data"]["password"], "Y29ycmVjdC1ob3JzZQ==");
     assert_eq!(secret["data"]["previous"], "YmF0dGVyeS1zdGFwbGU=");
@@ -77,8 +77,8 @@ fn a_change_of_numbers_or_password_rolls_no_pod() {
         one(pipeline, OwnedKind::StatefulSet, name)["spec"]["template"].clone()
     };
     let mut other = sample::with_redis("{replicas: 5, sentinels: 5}", "");
-    let ValidRedis::Managed { password, .. } = &mut other.redis else { panic!() };
-    *password = KeptSecret("another".to_owned());
+    let ValidRedis::Managed { login, .. } = &mut other.redis else { panic!() };
+    login.password = KeptSecret("another".to_owned());
     for name in ["city-redis", "city-redis-sentinel"] {
         assert_eq!(template(&sample::pipeline(""), name), template(&other, name));
     }

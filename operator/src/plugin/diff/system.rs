@@ -32,7 +32,7 @@ use crate::{
     problem::Problem,
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
-    validate::{self, Assembled, Facts, JobSurroundings, KeptSecret, assemble},
+    validate::{self, Assembled, Facts, JobSurroundings, KeptSecret, RedisLogin, assemble},
 };
 
 /// What would happen.
@@ -148,7 +148,12 @@ impl Surroundings<'_> {
             apis: self.apis,
             settings: &settings,
             kafka_namespaces: &self.kafka_namespaces(pipeline, &topology.pipeline),
-            password: KeptSecret("made-by-the-operator".to_owned()),
+            login: observed
+                .secrets
+                .get(&(topology.pipeline.namespace.to_string(), topology.pipeline.redis_secret().to_string()))
+                .and_then(RedisLogin::of)
+                .unwrap_or_else(|| RedisLogin::new(KeptSecret("made-by-the-operator".to_owned()), None)),
+            previous_may_go: false,
             volumes_grow: true,
             topic_ids: &known,
             topology,
