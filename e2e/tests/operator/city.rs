@@ -30,6 +30,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 /// Name of the pipeline.
 pub(crate) const PIPELINE: &str = "city";
 
+/// Probes at a port that is free.
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
 /// What exists around a pipeline; gone with the value.
 pub(crate) struct City {
     pub(crate) operator: Option<Operator>,
@@ -102,12 +105,18 @@ impl City {
     }
 
     pub(crate) async fn start_operator(&mut self) {
-        self.start_operator_listening("127.0.0.1:0").await;
+        self.start_operator_with(&[]).await;
     }
 
     /// The same, with probes at a known address.
     pub(crate) async fn start_operator_listening(&mut self, address: &str) {
-        self.operator = Some(self.replica("operator-0", address, None).await);
+        self.operator = Some(self.replica("operator-0", &["--listen", address], None).await);
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn start_operator_with(&mut self, more: &[&str]) {
+        let arguments = [&ANY_PORT, more].concat();
+        self.operator = Some(self.replica("operator-0", &arguments, None).await);
     }
 
     /// The same, with all that it asks of the API server going through the interceptor.
@@ -117,12 +126,13 @@ impl City {
 
     /// A replica that the city does not keep.
     pub(crate) async fn another_operator(&self, replica: &str, through: Option<&Interceptor>) -> Operator {
-        self.replica(replica, "127.0.0.1:0", through).await
+        self.replica(replica, &ANY_PORT, through).await
     }
 
-    async fn replica(&self, replica: &str, address: &str, through: Option<&Interceptor>) -> Operator {
+    async fn replica(&self, replica: &str, more: &[&str], through: Option<&Interceptor>) -> Operator {
         let name = self.namespace.name();
-        let arguments = [
+        let kafka = format!("{name}={name}");
+        let usual = [
             "run",
             "--namespace",
             name,
@@ -131,13 +141,12 @@ impl City {
             "--lease-name",
             &self.identity.account,
             "--kafka-namespace",
-            &format!("{name}={name}"),
+            &kafka,
             "--identity",
             replica,
-            "--listen",
-            address,
             "--allow-loopback-endpoints",
         ];
+        let arguments = [&usual, more].concat();
         let cluster = self.namespace.cluster();
         let started = match through {
             Some(interceptor) => {
@@ -196,7 +205,12 @@ impl City {
 
     /// Lets the alert workers load the bundle, once it holds so many rules.
     pub(crate) async fn load_rules(&self, count: u64) {
-        let loaded = self.workers.load_rules(&self.namespace, &self.kubelet, PIPELINE, count).await;
+        self.load_rules_of(PIPELINE, count).await;
+    }
+
+    /// The same of another pipeline.
+    pub(crate) async fn load_rules_of(&self, pipeline: &str, count: u64) {
+        let loaded = self.workers.load_rules(&self.namespace, &self.kubelet, pipeline, count).await;
         loaded.unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
 
