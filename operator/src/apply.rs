@@ -137,7 +137,7 @@ impl<'a> Writer<'a> {
             self.patch(planned, &manifest, labels::MANAGER, false).await?;
             return Ok(Outcome::Changed);
         };
-        if !is_ours(&live) {
+        if !is_ours(&live) && !self.is_claim_of_ours(planned) {
             return Ok(Outcome::Refused(name_taken(planned)));
         }
         if is_terminating(&live) {
@@ -161,6 +161,11 @@ impl<'a> Writer<'a> {
         }
         self.patch(planned, &manifest, labels::MANAGER, true).await?;
         Ok(Outcome::Changed)
+    }
+
+    /// Claims are made by the controller of their StatefulSet, from our template: our labels tell.
+    fn is_claim_of_ours(&self, planned: &Planned) -> bool {
+        planned.kind == OwnedKind::PersistentVolumeClaim && self.live.get(&planned.key()).is_some()
     }
 
     /// The object as it was seen, or as it is now: an object without our label was not seen.

@@ -21,6 +21,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt as _, stream::select};
@@ -46,6 +47,8 @@ use container::Standing;
 use machine::Machine;
 use volumes::{MountError, Sources};
 
+/// Pause after which everything is looked at again, though nothing has told of a change.
+const SYNC: Duration = Duration::from_secs(1);
 /// The only node.
 pub const NODE: &str = "e2e";
 
@@ -220,6 +223,7 @@ fn uid(pod: &Pod) -> String {
     pod.uid().unwrap_or_default()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a kubelet looks again by itself at what was refused")]
 async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> Result<()> {
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     let (seen_pods, pod_events) = watched(pods.clone());
@@ -233,6 +237,7 @@ async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> R
         tokio::select! {
             event = events.next() => if event.is_none() { return Ok(()) },
             () = shared.changed.notified() => {}
+            () = tokio::time::sleep(SYNC) => {}
         }
         let present: Vec<Arc<Pod>> = seen_pods.state();
         forget(&present, shared);

@@ -1,6 +1,6 @@
 //! A managed Redis is changed pod by pod, and takes writes all the while.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -41,14 +41,17 @@ fn serves(pod: &Pod) -> bool {
 /// Looks until `done` holds of the servers.
 async fn watch(
     city: &RedisCity,
-    roll: &mut Roll,
+    roll: &RefCell<Roll>,
     first: &BTreeMap<String, Pod>,
     master: &str,
     done: impl Fn(&BTreeMap<String, Pod>) -> bool,
 ) {
     city.eventually("the roll", async || {
         let servers = city.members("redis").await;
-        roll.worst = roll.worst.max(first.len() - servers.values().filter(|pod| serves(pod)).count());
+        let named = city.master().await;
+        let mut roll = roll.borrow_mut();
+        let away = first.len() - servers.values().filter(|pod| serves(pod)).count().min(first.len());
+        roll.worst = roll.worst.max(away);
         for (name, old) in first {
             let stays = servers
                 .get(name)
@@ -56,7 +59,7 @@ async fn watch(
             if !stays && !roll.gone.contains(name) {
                 roll.gone.push(name.clone());
                 if name == master {
-                    roll.master_then = city.master().await;
+                    roll.master_then.clone_from(&named);
                 }
             }
         }
@@ -81,10 +84,10 @@ async fn a_new_image_rolls_replicas_first_and_the_old_master_last_after_a_failov
     let city = RedisCity::start(json!({})).await;
     city.write("before").await;
     let (servers, master) = (city.members("redis").await, city.master().await.unwrap());
-    let mut roll = Roll::default();
+    let roll = RefCell::new(Roll::default());
     city.change(json!({"image": IMAGE})).await;
-    watch(&city, &mut roll, &servers, &master, all_new).await;
-    check(&roll, &master);
+    watch(&city, &roll, &servers, &master, all_new).await;
+    check(&roll.into_inner(), &master);
     city.write("after").await;
     city.holds(&["before", "after"]).await.unwrap();
     city.eventually("the sentinels are new, too", async || {
@@ -101,13 +104,13 @@ async fn an_operator_that_dies_in_the_middle_of_a_roll_leaves_it_to_the_next() {
     let mut city = RedisCity::start(json!({})).await;
     city.write("before").await;
     let (servers, master) = (city.members("redis").await, city.master().await.unwrap());
-    let mut roll = Roll::default();
+    let roll = RefCell::new(Roll::default());
     city.change(json!({"image": IMAGE})).await;
-    watch(&city, &mut roll, &servers, &master, |servers| servers.values().any(is_new)).await;
+    watch(&city, &roll, &servers, &master, |servers| servers.values().any(is_new)).await;
     city.city.operator.take().unwrap().kill().unwrap();
     city.city.start_operator().await;
-    watch(&city, &mut roll, &servers, &master, all_new).await;
-    check(&roll, &master);
+    watch(&city, &roll, &servers, &master, all_new).await;
+    check(&roll.into_inner(), &master);
     city.eventually("the data", async || city.holds(&["before"]).await).await;
 }
 

@@ -261,7 +261,10 @@ pub(super) fn grow(plan: &mut Plan, valid: &ValidPipeline, claims: &[String]) {
             name: name.clone(),
             manifest: json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": {"name": name, "namespace": valid.id.namespace},
+                "metadata": {
+                    "name": name, "namespace": valid.id.namespace,
+                    "labels": labels::of(&valid.id, COMPONENT),
+                },
                 "spec": {"resources": {"requests": {"storage": storage.to_string()}}},
             }),
         });
