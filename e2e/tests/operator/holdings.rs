@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use parking_crds::topology::PipelineId;
 use serde_json::{Map, Value, json};
 
-use crate::city::City;
+use crate::city::{City, PIPELINE};
 
 /// Every object by kind and name.
 pub(crate) type Holdings = BTreeMap<String, Value>;
 
 /// What controllers of Kubernetes derive.
-const DERIVED: [&str; 6] = ["ControllerRevision", "EndpointSlice", "Event", "Lease", "Pod", "ReplicaSet"];
+const DERIVED: [&str; 7] =
+    ["ControllerRevision", "EndpointSlice", "Endpoints", "Event", "Lease", "Pod", "ReplicaSet"];
 /// Kinds of ours, whose status is compared as well.
 const OURS: [&str; 3] = ["AlertRule", "ParkingPipeline", "StatsJob"];
 /// Hashes of plans and configuration, in which the namespace's name is.
@@ -24,7 +26,10 @@ pub(crate) async fn holdings(city: &City) -> Holdings {
     let ours = content.into_iter().filter(|object| {
         let label = object.pointer("/metadata/labels/app.kubernetes.io~1managed-by");
         let kind = text(object, "/kind");
+        // What Strimzi makes for a user carries the user's labels.
+        let foreign = object.pointer("/metadata/labels/strimzi.io~1kind").is_some();
         !DERIVED.contains(&kind)
+            && !foreign
             && (OURS.contains(&kind) || label.and_then(Value::as_str) == Some("parking-operator"))
     });
     ours.map(|object| {
@@ -51,8 +56,13 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The text without the namespace's name, and without its hash, which is in the names of users.
 fn without(text: &str, city: &City) -> String {
-    text.replace(city.namespace.name(), "NAMESPACE")
+    let namespace = city.namespace.name();
+    let id = PipelineId { namespace: namespace.parse().unwrap(), name: PIPELINE.parse().unwrap() };
+    let user = id.scaler_user().to_string();
+    let (_, hash) = user.rsplit_once('-').unwrap();
+    text.replace(namespace, "NAMESPACE").replace(hash, "HASH")
 }
 
 fn comparable(mut object: Value) -> Value {

@@ -8,9 +8,13 @@ use std::{cell::RefCell, collections::VecDeque, env, time::Duration};
 use futures::future::join_all;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, holds},
+    stats_job::StatsJob,
+};
 use parking_e2e::kubernetes::{
     interceptor::{Fault, Interceptor},
     wait::{always, eventually},
@@ -91,9 +95,15 @@ impl Mortal {
     async fn until_done(&self, act: Act) {
         let city = &self.city;
         if act != Act::Delete {
-            city.load_rules(example::RULES).await;
-            city.until("Ready", "True").await;
-            city.until("Progressing", "False").await;
+            let done = async {
+                city.until("Ready", "True").await;
+                city.until("Progressing", "False").await;
+                self.until_rules_are_active().await;
+            };
+            tokio::select! {
+                () = keep_loaded(city) => {}
+                () = done => {}
+            }
             return;
         }
         let pipelines = city.pipelines();
@@ -105,6 +115,21 @@ impl Mortal {
         })
         .await
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+    }
+
+    /// Workers are asked for what they have loaded now and then only.
+    async fn until_rules_are_active(&self) {
+        let rules: Api<AlertRule> = self.city.namespace.api();
+        eventually("active rules", LIMIT, async || {
+            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let active = list.items.iter().all(|rule| {
+                let status = rule.status.clone().unwrap_or_default();
+                holds(&status.conditions, ConditionType::Active, rule.metadata.generation.unwrap_or_default())
+            });
+            if active { Ok(()) } else { Err(format!("{:?}", list.items)) }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
     }
 
     async fn until_as(&self, act: Act, expected: &Holdings) {
@@ -162,6 +187,19 @@ impl Mortal {
         }
         reached
     }
+}
+
+/// The alert workers load every new bundle, as real ones do.
+async fn keep_loaded(city: &City) {
+    let mut turn = 0;
+    let load = async || {
+        if turn % 10 == 0 {
+            city.load_rules(example::RULES).await;
+        }
+        turn += 1;
+        Ok(())
+    };
+    always("workers load rules", Duration::from_hours(1), load).await.unwrap();
 }
 
 /// Kills at the chosen writes of each act, and counts the kills.

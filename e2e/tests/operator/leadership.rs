@@ -244,6 +244,8 @@ async fn lose_all(first: usize) -> Vec<(Loss, SignedDuration)> {
     };
     let protocol = Protocol::of(audit.all().unwrap(), &user);
     let too_late = protocol.too_late();
+    let tokens: BTreeSet<&str> = protocol.leases.iter().map(AuditEvent::credential).collect();
+    assert_eq!(tokens.len(), LOSSES.len() + 1, "each replica has led with a token of its own");
     assert!(
         too_late.values().all(|writes| writes.len() < 2),
         "more than one write was in flight: {too_late:#?}"
