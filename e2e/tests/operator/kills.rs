@@ -23,13 +23,15 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    city::{City, LIMIT, PIPELINE},
+    city::{City, PIPELINE},
     example,
     holdings::{Holdings, difference, holdings},
 };
 
+/// How long anything may take while several cities are busy.
+const LIMIT: Duration = Duration::from_mins(2);
 /// Cities that one test keeps at the same time.
-const CITIES: usize = 3;
+const CITIES: usize = 2;
 /// Names the seed of a sample that shall be taken again.
 const SEED: &str = "PARKING_KILLS_SEED";
 
@@ -134,9 +136,17 @@ impl Mortal {
 
     async fn until_as(&self, act: Act, expected: &Holdings) {
         self.until_done(act).await;
+        let (mut turn, mut last) = (0, String::new());
         eventually(&format!("the same objects after {act:?}"), LIMIT, async || {
-            let difference = difference(&holdings(&self.city).await, expected);
-            if difference.is_empty() { Ok(()) } else { Err(difference.join("\n")) }
+            turn += 1;
+            // To read everything is much work for the API server, too much for every turn.
+            if turn % 20 == 1 {
+                last = difference(&holdings(&self.city).await, expected).join("\n");
+                if last.is_empty() {
+                    return Ok(());
+                }
+            }
+            Err(last.clone())
         })
         .await
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
@@ -174,7 +184,7 @@ impl Mortal {
         self.act(act).await;
         let reached = tokio::select! {
             biased;
-            reached = self.interceptor.until_held(held, 3 * LIMIT) => { reached.unwrap(); true }
+            reached = self.interceptor.until_held(held, LIMIT) => { reached.unwrap(); true }
             () = self.until_as(act, expected) => false,
         };
         if reached {
@@ -246,7 +256,7 @@ fn spread(seed: u64, count: u64) -> impl FnMut(u64) -> Vec<u64> {
 }
 
 /// How many kills `make test` makes in each act.
-const SAMPLE: u64 = 8;
+const SAMPLE: u64 = 5;
 
 fn seed() -> u64 {
     let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
