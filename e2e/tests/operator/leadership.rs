@@ -129,7 +129,7 @@ impl Ministry {
     /// standby leads and writes, the former leader is no more, and there is another standby.
     async fn lose(&mut self, loss: Loss, next: usize) -> Timestamp {
         self.until_writes(&self.leader).await;
-        let lost = now();
+        let began = now();
         match loss {
             Loss::Killed => self.leader.operator.signal(Signal::KILL).unwrap(),
             Loss::Terminated => self.leader.operator.signal(Signal::TERM).unwrap(),
@@ -153,7 +153,7 @@ impl Ministry {
         .unwrap();
         let next = standby(&self.city, next).await;
         self.leader = mem::replace(&mut self.standby, next);
-        lost
+        began
     }
 
     async fn steal(&self) {
