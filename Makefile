@@ -87,10 +87,12 @@ instructions: ## Write the baseline of instructions an event, after a change tha
 	PARKING_GENERATE=1 cargo test $(cargo_flags) --test instructions -- --include-ignored
 
 .PHONY: soak
-soak: ## Kill a running pipeline 200 times and compare every result (release build)
+soak: ## Kill a running pipeline 200 times (release build) and the operator at every write, compare every result
 	@.ci/install all
 	cargo build $(cargo_flags) --release --bin parking
 	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
+	cargo build $(cargo_flags) --bin parking-operator
+	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
 
 .PHONY: bench
 bench: ## Measure throughput, start and memory, every answer checked (release build, 10 GB of disk)

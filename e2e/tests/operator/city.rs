@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::{whole_suite, workers::Workers};
 
 /// How long anything may take, on a machine that does other things as well.
-pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// Name of the pipeline.
 pub(crate) const PIPELINE: &str = "city";
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::city::City;
 
@@ -11,12 +11,14 @@ use crate::city::City;
 pub(crate) type Holdings = BTreeMap<String, Value>;
 
 /// What controllers of Kubernetes derive.
-const DERIVED: [&str; 6] = ["ControllerRevision", "EndpointSlice", "Event", "Lease", "Pod", "ReplicaSet"];
+const DERIVED: [&str; 7] =
+    ["ControllerRevision", "EndpointSlice", "Endpoints", "Event", "Lease", "Pod", "ReplicaSet"];
 /// Kinds of ours, whose status is compared as well.
 const OURS: [&str; 3] = ["AlertRule", "ParkingPipeline", "StatsJob"];
-/// Hashes of plans and configuration, in which the namespace's name is.
-const HASHES: [&str; 3] =
-    ["parking.tinyx.io/config-hash", "parking.tinyx.io/plan-hash", "deployment.kubernetes.io/revision"];
+/// How many hexadecimal digits make a hash.
+const HASH: usize = 10;
+/// How often a Deployment has changed.
+const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Everything of ours in the city's namespace.
 pub(crate) async fn holdings(city: &City) -> Holdings {
@@ -24,7 +26,10 @@ pub(crate) async fn holdings(city: &City) -> Holdings {
     let ours = content.into_iter().filter(|object| {
         let label = object.pointer("/metadata/labels/app.kubernetes.io~1managed-by");
         let kind = text(object, "/kind");
+        // What Strimzi makes for a user carries the user's labels.
+        let foreign = object.pointer("/metadata/labels/strimzi.io~1kind").is_some();
         !DERIVED.contains(&kind)
+            && !foreign
             && (OURS.contains(&kind) || label.and_then(Value::as_str) == Some("parking-operator"))
     });
     ours.map(|object| {
@@ -51,8 +56,20 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The text without the namespace's name, and without hashes, in which it is.
 fn without(text: &str, city: &City) -> String {
-    text.replace(city.namespace.name(), "NAMESPACE")
+    let text = text.replace(city.namespace.name(), "NAMESPACE");
+    let (mut kept, mut digits) = (String::new(), String::new());
+    for character in text.chars().chain(['\0']) {
+        if matches!(character, '0'..='9' | 'a'..='f') {
+            digits.push(character);
+            continue;
+        }
+        kept.push_str(if digits.len() < HASH { &digits } else { "HASH" });
+        digits.clear();
+        kept.push(character);
+    }
+    kept.trim_end_matches('\0').to_owned()
 }
 
 fn comparable(mut object: Value) -> Value {
@@ -72,11 +89,14 @@ fn comparable(mut object: Value) -> Value {
     }
     members.insert("metadata".to_owned(), metadata);
     members.insert("status".to_owned(), status);
-    hide_hashes(&mut object);
     object
 }
 
 fn metadata(found: &Value) -> Value {
+    let mut annotations = found["annotations"].clone();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove(REVISION);
+    }
     let owners = found["ownerReferences"].as_array().map(|owners| {
         owners
             .iter()
@@ -84,7 +104,7 @@ fn metadata(found: &Value) -> Value {
             .collect::<Vec<_>>()
     });
     json!({
-        "labels": found["labels"], "annotations": found["annotations"], "finalizers": found["finalizers"],
+        "labels": found["labels"], "annotations": annotations, "finalizers": found["finalizers"],
         "owners": owners,
     })
 }
@@ -99,22 +119,4 @@ fn status(found: &Value) -> Value {
     json!({
         "conditions": conditions, "phase": found["phase"], "workers": found["workers"], "loaded": found["loaded"],
     })
-}
-
-fn hide_hashes(value: &mut Value) {
-    match value {
-        Value::Object(members) => hide_in(members),
-        Value::Array(items) => items.iter_mut().for_each(hide_hashes),
-        _ => {}
-    }
-}
-
-fn hide_in(members: &mut Map<String, Value>) {
-    for (key, value) in members {
-        if HASHES.contains(&key.as_str()) {
-            *value = json!("…");
-        } else {
-            hide_hashes(value);
-        }
-    }
 }

@@ -8,9 +8,13 @@ use std::{cell::RefCell, collections::VecDeque, env, time::Duration};
 use futures::future::join_all;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, holds},
+    stats_job::StatsJob,
+};
 use parking_e2e::kubernetes::{
     interceptor::{Fault, Interceptor},
     wait::{always, eventually},
@@ -19,13 +23,15 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    city::{City, LIMIT, PIPELINE},
+    city::{City, PIPELINE},
     example,
     holdings::{Holdings, difference, holdings},
 };
 
+/// How long anything may take while several cities are busy.
+const LIMIT: Duration = Duration::from_mins(2);
 /// Cities that one test keeps at the same time.
-const CITIES: usize = 3;
+const CITIES: usize = 2;
 /// Names the seed of a sample that shall be taken again.
 const SEED: &str = "PARKING_KILLS_SEED";
 
@@ -91,9 +97,15 @@ impl Mortal {
     async fn until_done(&self, act: Act) {
         let city = &self.city;
         if act != Act::Delete {
-            city.load_rules(example::RULES).await;
-            city.until("Ready", "True").await;
-            city.until("Progressing", "False").await;
+            let done = async {
+                city.until("Ready", "True").await;
+                city.until("Progressing", "False").await;
+                self.until_rules_are_active().await;
+            };
+            tokio::select! {
+                () = keep_loaded(city) => {}
+                () = done => {}
+            }
             return;
         }
         let pipelines = city.pipelines();
@@ -107,11 +119,34 @@ impl Mortal {
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
     }
 
+    /// Workers are asked for what they have loaded now and then only.
+    async fn until_rules_are_active(&self) {
+        let rules: Api<AlertRule> = self.city.namespace.api();
+        eventually("active rules", LIMIT, async || {
+            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let active = list.items.iter().all(|rule| {
+                let status = rule.status.clone().unwrap_or_default();
+                holds(&status.conditions, ConditionType::Active, rule.metadata.generation.unwrap_or_default())
+            });
+            if active { Ok(()) } else { Err(format!("{:?}", list.items)) }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
+    }
+
     async fn until_as(&self, act: Act, expected: &Holdings) {
         self.until_done(act).await;
+        let (mut turn, mut last) = (0, String::new());
         eventually(&format!("the same objects after {act:?}"), LIMIT, async || {
-            let difference = difference(&holdings(&self.city).await, expected);
-            if difference.is_empty() { Ok(()) } else { Err(difference.join("\n")) }
+            turn += 1;
+            // To read everything is much work for the API server, too much for every turn.
+            if turn % 20 == 1 {
+                last = difference(&holdings(&self.city).await, expected).join("\n");
+                if last.is_empty() {
+                    return Ok(());
+                }
+            }
+            Err(last.clone())
         })
         .await
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
@@ -149,7 +184,7 @@ impl Mortal {
         self.act(act).await;
         let reached = tokio::select! {
             biased;
-            reached = self.interceptor.until_held(held, 3 * LIMIT) => { reached.unwrap(); true }
+            reached = self.interceptor.until_held(held, LIMIT) => { reached.unwrap(); true }
             () = self.until_as(act, expected) => false,
         };
         if reached {
@@ -162,6 +197,19 @@ impl Mortal {
         }
         reached
     }
+}
+
+/// The alert workers load every new bundle, as real ones do.
+async fn keep_loaded(city: &City) {
+    let mut turn = 0;
+    let load = async || {
+        if turn % 10 == 0 {
+            city.load_rules(example::RULES).await;
+        }
+        turn += 1;
+        Ok(())
+    };
+    always("workers load rules", Duration::from_hours(1), load).await.unwrap();
 }
 
 /// Kills at the chosen writes of each act, and counts the kills.
@@ -207,8 +255,8 @@ fn spread(seed: u64, count: u64) -> impl FnMut(u64) -> Vec<u64> {
     }
 }
 
-/// How many kills `make test` makes in each act.
-const SAMPLE: u64 = 8;
+/// How many kills a sample makes in each act.
+const SAMPLE: u64 = 5;
 
 fn seed() -> u64 {
     let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
@@ -217,11 +265,13 @@ fn seed() -> u64 {
 }
 
 #[tokio::test]
+#[ignore = "takes minutes: make soak"]
 async fn an_operator_killed_before_a_write_is_sent_is_followed_by_one_that_ends_in_the_same() {
     kill_at(Fault::Hold, spread(seed(), SAMPLE)).await;
 }
 
 #[tokio::test]
+#[ignore = "takes minutes: make soak"]
 async fn an_operator_killed_after_a_write_was_applied_is_followed_by_one_that_ends_in_the_same() {
     kill_at(Fault::HoldAnswer, spread(seed(), SAMPLE)).await;
 }

@@ -129,7 +129,7 @@ impl Ministry {
     /// standby leads and writes, the former leader is no more, and there is another standby.
     async fn lose(&mut self, loss: Loss, next: usize) -> Timestamp {
         self.until_writes(&self.leader).await;
-        let lost = now();
+        let began = now();
         match loss {
             Loss::Killed => self.leader.operator.signal(Signal::KILL).unwrap(),
             Loss::Terminated => self.leader.operator.signal(Signal::TERM).unwrap(),
@@ -153,7 +153,7 @@ impl Ministry {
         .unwrap();
         let next = standby(&self.city, next).await;
         self.leader = mem::replace(&mut self.standby, next);
-        lost
+        began
     }
 
     async fn steal(&self) {
@@ -244,6 +244,8 @@ async fn lose_all(first: usize) -> Vec<(Loss, SignedDuration)> {
     };
     let protocol = Protocol::of(audit.all().unwrap(), &user);
     let too_late = protocol.too_late();
+    let tokens: BTreeSet<&str> = protocol.leases.iter().map(AuditEvent::credential).collect();
+    assert_eq!(tokens.len(), LOSSES.len() + 1, "each replica has led with a token of its own");
     assert!(
         too_late.values().all(|writes| writes.len() < 2),
         "more than one write was in flight: {too_late:#?}"

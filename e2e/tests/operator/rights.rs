@@ -48,18 +48,18 @@ async fn one_missing_right_is_named_in_the_condition_of_what_it_concerns() {
     let roles: Api<Role> = city.namespace.api();
     let whole = roles.get(&city.identity.account).await.unwrap();
     let mut reduced = whole.clone();
-    let rules = reduced.rules.as_mut().unwrap();
-    for resources in rules.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
+    let granted = reduced.rules.as_mut().unwrap();
+    for resources in granted.iter_mut().filter_map(|rule| rule.resources.as_mut()) {
         resources.retain(|resource| resource != BUDGETS);
     }
-    rules.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
+    granted.retain(|rule| rule.resources.as_ref().is_some_and(|resources| !resources.is_empty()));
     let reads = PolicyRule {
         api_groups: Some(vec!["policy".to_owned()]),
         resources: Some(vec![BUDGETS.to_owned()]),
         verbs: ["get", "list", "watch"].map(str::to_owned).to_vec(),
         ..PolicyRule::default()
     };
-    rules.push(reads);
+    granted.push(reads);
     let reduced = roles.replace(&city.identity.account, &PostParams::default(), &reduced).await.unwrap();
 
     let budgets: Api<PodDisruptionBudget> = city.namespace.api();
