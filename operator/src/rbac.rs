@@ -38,8 +38,6 @@ impl Place {
 pub enum Objects {
     /// All.
     Any,
-    /// One of a fixed name.
-    Named(&'static str),
     /// The operator's own lease, whose name follows from the release.
     OwnLease,
 }

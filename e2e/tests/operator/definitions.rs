@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
     core::{ApiResource, GroupVersionKind},
 };
 use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
@@ -301,4 +301,13 @@ async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_
     accepted(&city, "odd").await;
     city.load_rules(4).await;
     city.until("Ready", "True").await;
+    // The next test takes the definitions away, which waits for every pipeline.
+    let pipelines = city.pipelines();
+    pipelines.delete("city", &DeleteParams::background()).await.unwrap();
+    eventually("the pipeline is gone", LIMIT, async || {
+        let found = pipelines.get_opt("city").await.map_err(|error| error.to_string())?;
+        found.map_or(Ok(()), |pipeline| Err(format!("{:?}", pipeline.status)))
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
 }
