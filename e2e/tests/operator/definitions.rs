@@ -71,7 +71,8 @@ fn free_address() -> String {
 /// Code and body of a probe.
 fn probe(address: &str, path: &str) -> Result<(u16, String), String> {
     let mut connection = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").unwrap();
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n")
+        .map_err(|error| error.to_string())?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).map_err(|error| error.to_string())?;
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no code")?;

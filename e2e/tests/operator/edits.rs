@@ -258,6 +258,24 @@ async fn references(city: &City) {
     }
 }
 
+/// A route of each kind.
+fn routes() -> Value {
+    let by_secret = |name: &str, key: &str| json!({"urlSecretRef": {"name": name, "key": key}});
+    json!([
+        {"name": "hook", "webhook": {"url": "https://webhook.example.com"}, "maxPerMinute": 7, "includeReplayed": true},
+        {"name": "hook2", "webhook": by_secret("webhooks", "webhook-url")},
+        {"name": "slack", "slack": {"url": "https://slack.example.com"}},
+        {"name": "slack2", "slack": by_secret("slacks", "slack-url")},
+        {"name": "discord", "discord": {"url": "https://discord.example.com"}},
+        {"name": "discord2", "discord": by_secret("discords", "discord-url")},
+        {"name": "shown", "console": {}},
+        {"name": "mailed", "email": {
+            "smtp": "smtp.example.com:587", "from": "a@example.com", "to": ["b@example.com"],
+            "credentialsSecretRef": {"name": "mail"},
+        }},
+    ])
+}
+
 fn edit(pipeline: &mut Value) {
     let endpoint =
         pipeline["spec"]["objectStore"]["endpoint"].as_str().unwrap().replace("127.0.0.1", "localhost");
@@ -298,20 +316,7 @@ fn edit(pipeline: &mut Value) {
         },
         "notify": {"autoscaling": {"minReplicas": 2, "maxReplicas": 4, "cpuUtilization": 55}},
     });
-    let by_secret = |name: &str, key: &str| json!({"urlSecretRef": {"name": name, "key": key}});
-    spec["routes"] = json!([
-        {"name": "hook", "webhook": {"url": "https://webhook.example.com"}, "maxPerMinute": 7, "includeReplayed": true},
-        {"name": "hook2", "webhook": by_secret("webhooks", "webhook-url")},
-        {"name": "slack", "slack": {"url": "https://slack.example.com"}},
-        {"name": "slack2", "slack": by_secret("slacks", "slack-url")},
-        {"name": "discord", "discord": {"url": "https://discord.example.com"}},
-        {"name": "discord2", "discord": by_secret("discords", "discord-url")},
-        {"name": "shown", "console": {}},
-        {"name": "mailed", "email": {
-            "smtp": "smtp.example.com:587", "from": "a@example.com", "to": ["b@example.com"],
-            "credentialsSecretRef": secret("mail"),
-        }},
-    ]);
+    spec["routes"] = routes();
     spec["ingest"] = json!({
         "apiKeysSecretRef": secret("keys"), "tlsSecretRef": secret("ingest-tls"),
         "limits": {"eventsPerSecond": 9, "maxBodyBytes": 2048},
