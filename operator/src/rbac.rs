@@ -38,8 +38,6 @@ impl Place {
 pub enum Objects {
     /// All.
     Any,
-    /// One of a fixed name.
-    Named(&'static str),
     /// The operator's own lease, whose name follows from the release.
     OwnLease,
 }
@@ -131,7 +129,7 @@ fn home() -> Vec<Rule> {
     ]
 }
 
-fn beside_pipelines() -> [Rule; 4] {
+fn beside_pipelines() -> [Rule; 3] {
     let place = Place::Pipelines;
     [
         rule(
@@ -148,7 +146,6 @@ fn beside_pipelines() -> [Rule; 4] {
             READ,
             "Finds the workers whose /status it asks, those that are not ready too.",
         ),
-        rule(place, "", &["namespaces"], &["get"], "Makes nothing in a namespace that is being deleted."),
         rule(
             place,
             "events.k8s.io",
@@ -203,16 +200,13 @@ fn cluster_wide() -> [Rule; 5] {
             &["update"],
             "Owner references that block deletion, where the cluster checks them (OwnerReferencesPermissionEnforcement).",
         ),
-        Rule {
-            objects: Objects::Named("kube-system"),
-            ..rule(
-                place,
-                "",
-                &["namespaces"],
-                &["get"],
-                "Its uid tells clusters apart that share an object store.",
-            )
-        },
+        rule(
+            place,
+            "",
+            &["namespaces"],
+            &["get"],
+            "The uid of kube-system tells clusters apart that share an object store; a namespace that is being deleted takes its Roles along, and its pipelines are let go.",
+        ),
         rule(
             place,
             "storage.k8s.io",

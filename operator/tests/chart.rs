@@ -143,7 +143,6 @@ fn rights_at(places: &[Place]) -> BTreeSet<Right> {
     for rule in rbac::rules().iter().filter(|rule| places.contains(&rule.place)) {
         let name = match rule.objects {
             rbac::Objects::Any => None,
-            rbac::Objects::Named(name) => Some(name.to_owned()),
             rbac::Objects::OwnLease => Some("parking-operator".to_owned()),
         };
         for resource in &rule.resources {

@@ -49,7 +49,6 @@ fn list(words: &[&str]) -> String {
 fn rule_template(rule: &Rule) -> String {
     let names = match rule.objects {
         Objects::Any => String::new(),
-        Objects::Named(name) => format!("  resourceNames: [{name}]\n"),
         Objects::OwnLease => "  resourceNames: [{{ include \"parking-operator.fullname\" . }}]\n".to_owned(),
     };
     format!(

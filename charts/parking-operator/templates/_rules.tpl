@@ -85,10 +85,6 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch]
-# Makes nothing in a namespace that is being deleted.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
 # Tells of transitions, counting repeats.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -127,10 +123,9 @@
 - apiGroups: [parking.tinyx.io]
   resources: [parkingpipelines/finalizers, alertrules/finalizers, statsjobs/finalizers]
   verbs: [update]
-# Its uid tells clusters apart that share an object store.
+# The uid of kube-system tells clusters apart that share an object store; a namespace that is being deleted takes its Roles along, and its pipelines are let go.
 - apiGroups: [""]
   resources: [namespaces]
-  resourceNames: [kube-system]
   verbs: [get]
 # Whether the volumes of a managed Redis may grow.
 - apiGroups: [storage.k8s.io]

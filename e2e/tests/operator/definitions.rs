@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
     core::{ApiResource, GroupVersionKind},
 };
 use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
@@ -71,7 +71,8 @@ fn free_address() -> String {
 /// Code and body of a probe.
 fn probe(address: &str, path: &str) -> Result<(u16, String), String> {
     let mut connection = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").unwrap();
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n")
+        .map_err(|error| error.to_string())?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).map_err(|error| error.to_string())?;
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no code")?;
@@ -301,4 +302,13 @@ async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_
     accepted(&city, "odd").await;
     city.load_rules(4).await;
     city.until("Ready", "True").await;
+    // The next test takes the definitions away, which waits for every pipeline.
+    let pipelines = city.pipelines();
+    pipelines.delete("city", &DeleteParams::background()).await.unwrap();
+    eventually("the pipeline is gone", LIMIT, async || {
+        let found = pipelines.get_opt("city").await.map_err(|error| error.to_string())?;
+        found.map_or(Ok(()), |pipeline| Err(format!("{:?}", pipeline.status)))
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
 }

@@ -9,6 +9,7 @@ mod create;
 mod definitions;
 mod delete;
 mod drift;
+mod edits;
 mod example;
 mod faults;
 mod holdings;

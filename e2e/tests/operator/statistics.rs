@@ -196,7 +196,7 @@ async fn a_job_computes_exactly_the_missing_windows_rests_when_told_and_does_non
     let first = next_run(&city, &BTreeSet::new()).await;
     assert_eq!(first.windows(), "2026-01-02T00:00:00Z/2026-01-05T00:00:00Z", "three days in one run");
     let running = until(&city, |job| says(job, "Complete", "False", "RunActive")).await;
-    assert_eq!(running.status.unwrap().active, [first.name.clone()]);
+    assert_eq!(running.status.unwrap().active, std::slice::from_ref(&first.name));
     let done = succeed(&city, &first).await;
     assert_eq!(last_window(&done), Some(day(4).as_str()));
     let line = shown(&city);
@@ -208,7 +208,7 @@ async fn a_job_computes_exactly_the_missing_windows_rests_when_told_and_does_non
     // Another edit makes the operator look at the lake, which has moved on.
     patch(&city, json!({"successfulRunsHistoryLimit": 9})).await;
     until(&city, |job| says(job, "Ready", "True", "Suspended")).await;
-    assert_eq!(runs(&city).await, [first.clone()], "nothing starts while the job is suspended");
+    assert_eq!(runs(&city).await, std::slice::from_ref(&first), "nothing starts while the job is suspended");
     assert!(shown(&city).contains(" true "), "{}", shown(&city));
 
     patch(&city, json!({"suspend": false})).await;

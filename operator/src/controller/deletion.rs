@@ -1,8 +1,8 @@
 //! One look at a pipeline that is being deleted.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{Patch, PatchParams, PropagationPolicy},
 };
 use parking_crds::{
@@ -37,6 +37,26 @@ pub(super) async fn step(
     id: &PipelineId,
     context: &Context,
 ) -> Result<Next, StepError> {
+    match advance(object, id, context).await {
+        // A namespace that goes takes the Roles along, and all that stands in it whether or not we may see it.
+        Err(error) if error.is_forbidden() && goes(id, context).await => {
+            tracing::warn!(pipeline = %id, %error, "let go of with its namespace; what it has elsewhere stays behind");
+            writes::remove_finalizer(&context.client, object).await?;
+            context.forget_pipeline(id);
+            Ok(Next::Resync)
+        }
+        ended => ended,
+    }
+}
+
+/// Whether the pipeline's namespace is being deleted.
+async fn goes(id: &PipelineId, context: &Context) -> bool {
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let found = namespaces.get_metadata(id.namespace.as_str()).await;
+    found.is_ok_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+}
+
+async fn advance(object: &ParkingPipeline, id: &PipelineId, context: &Context) -> Result<Next, StepError> {
     if !object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         context.forget_pipeline(id);
         return Ok(Next::Resync);

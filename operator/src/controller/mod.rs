@@ -76,13 +76,21 @@ impl Classify for StepError {
 }
 
 impl StepError {
-    fn hint(&self) -> Option<Duration> {
-        let source = match self {
+    const fn request(&self) -> &kube::Error {
+        match self {
             Self::Observe(error) => error.request(),
             Self::Apply(error) => error.request(),
             Self::Write(error) => error.request(),
-        };
-        GateError::of(source).and_then(GateError::retry_after)
+        }
+    }
+
+    fn hint(&self) -> Option<Duration> {
+        GateError::of(self.request()).and_then(GateError::retry_after)
+    }
+
+    /// Whether a right is missing.
+    fn is_forbidden(&self) -> bool {
+        matches!(self.request(), kube::Error::Api(status) if status.code == 403)
     }
 }
 
