@@ -139,11 +139,7 @@ pub fn assemble(facts: Facts<'_>) -> Assembled {
         };
         valid.secret_hashes = secret_hashes(&valid, facts.observed);
         previous_unused = facts.previous_may_go && workers_use_password(&valid, facts.observed);
-        if let ValidRedis::Managed { login, .. } = &mut valid.redis
-            && previous_unused
-        {
-            login.previous = None;
-        }
+        valid.redis = if previous_unused { without_previous(valid.redis) } else { valid.redis };
         valid
     });
     Assembled { valid, problems, verdicts, grow, previous_unused }
@@ -230,6 +226,15 @@ fn claims(observed: &Observed) -> Vec<ExistingClaim> {
             Some(ExistingClaim { name: claim.name_any(), size })
         })
         .collect()
+}
+
+fn without_previous(redis: ValidRedis) -> ValidRedis {
+    match redis {
+        ValidRedis::Managed { login, storage } => {
+            ValidRedis::Managed { login: RedisLogin { previous: None, ..login }, storage }
+        }
+        ValidRedis::External => ValidRedis::External,
+    }
 }
 
 /// Whether every pod that logs in at a managed Redis was made for the current password, and every other will be.

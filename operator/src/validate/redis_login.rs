@@ -47,6 +47,7 @@ impl RedisLogin {
     }
 
     /// The same with a new password, which every server and sentinel lets in already.
+    #[must_use]
     pub fn changed(self, password: KeptSecret, asked: Option<String>) -> Self {
         Self { password, previous: Some(self.password), asked, adopted: false }
     }

@@ -1,7 +1,7 @@
-//! What a pod sees of its volumes: files of ConfigMaps and Secrets, empty folders, and claims that outlive it.
+//! What a pod sees of its volumes: files of a ConfigMap or Secret, empty folders, and claims that outlive it.
 //!
 //! Contract: everything lies below one folder of the pod, at the paths where the container would have it. Files of
-//! ConfigMaps and Secrets follow their objects within a moment, each whole at every moment; a claim is a folder by
+//! a ConfigMap or Secret follow it within a moment, each whole at every moment; a claim is a folder by
 //! the claim's uid. Must not: know what any of it is for.
 
 use std::{
