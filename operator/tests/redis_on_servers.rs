@@ -128,7 +128,7 @@ impl Cluster {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec(),
                 claims: (0..servers).collect(),
-                passwords: Passwords { current: secret("first"), previous: None },
+                passwords: Passwords { current: secret("first"), next: None, previous: None },
             },
             waits: Waits::default(),
             now: Timestamp::UNIX_EPOCH,
@@ -470,7 +470,8 @@ async fn no_write_fails_while_the_password_changes() {
     let master = cluster.settled().await;
     let old = cluster.password();
     let mut client = connect(&cluster.server(&master).member.clone(), &old, SERVER_PORT).await.unwrap();
-    cluster.wanted.passwords = Passwords { current: secret("second"), previous: Some(secret("first")) };
+    cluster.wanted.passwords =
+        Passwords { current: secret("second"), next: None, previous: Some(secret("first")) };
     let mut writes = 0;
     let mut adopted = false;
     while !adopted {
