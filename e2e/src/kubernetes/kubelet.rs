@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use futures::{StreamExt as _, stream::select};
+use futures::{FutureExt as _, StreamExt as _, stream::select};
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -200,6 +200,8 @@ async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> R
             event = events.next() => if event.is_none() { return Ok(()) },
             () = shared.changed.notified() => {}
         }
+        // What has come meanwhile is seen in the same round: a round looks at every pod.
+        while let Some(Some(())) = events.next().now_or_never() {}
         let present: Vec<Arc<Pod>> = seen_pods.state();
         forget(&present, shared);
         for pod in present {

@@ -26,9 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream::select};
+use futures::{FutureExt as _, StreamExt as _, stream::select};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
     runtime::{WatchStreamExt as _, reflector, watcher},
@@ -75,6 +76,8 @@ struct State {
     topics: BTreeMap<String, Topic>,
     problems: Vec<String>,
     first_seen: BTreeMap<String, Instant>,
+    /// Version of each user with which nothing was left to do, its Secret included.
+    settled: BTreeMap<String, String>,
 }
 
 /// A listener of a Kafka cluster.
@@ -158,6 +161,16 @@ impl Shared {
         }
     }
 
+    fn is_settled(&self, user: &DynamicObject) -> bool {
+        let version = user.metadata.resource_version.as_ref();
+        version.is_some() && self.state().settled.get(&user.name_any()) == version
+    }
+
+    fn settle(&self, user: &DynamicObject) {
+        let version = user.metadata.resource_version.clone().unwrap_or_default();
+        self.state().settled.insert(user.name_any(), version);
+    }
+
     fn note(&self, what: &str, outcome: Result<()>) {
         match outcome {
             Ok(()) => {}
@@ -177,7 +190,8 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
     let users = Api::namespaced_with(client.clone(), namespace, &resource("KafkaUser"));
     let (seen_topics, topic_events) = watched(&topics, "KafkaTopic");
     let (seen_users, user_events) = watched(&users, "KafkaUser");
-    let mut events = std::pin::pin!(select(topic_events, user_events));
+    let secret_events = secrets(client, namespace, shared);
+    let mut events = std::pin::pin!(select(select(topic_events, user_events), secret_events));
     let mut wait = None;
     loop {
         tokio::select! {
@@ -185,6 +199,8 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
             () = shared.changed.notified() => {}
             () = pause(wait) => {}
         }
+        // What has come meanwhile is seen in the same round: a round looks at every topic.
+        while let Some(Some(())) = events.next().now_or_never() {}
         wait = None;
         let all: Vec<Arc<DynamicObject>> = seen_topics.state();
         for object in all.iter().filter(|object| shared.is_mine(object)) {
@@ -196,10 +212,14 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
                 later => wait = sooner(wait, later),
             }
         }
-        for object in seen_users.state().iter().filter(|object| shared.is_mine(object)) {
+        let all = seen_users.state();
+        for object in all.iter().filter(|object| shared.is_mine(object) && !shared.is_settled(object)) {
             match shared.delay(object) {
                 Some(Duration::ZERO) => {
                     let outcome = users::attend(client, &users, object).await;
+                    if outcome.is_ok() {
+                        shared.settle(object);
+                    }
                     shared.note("user", outcome);
                 }
                 later => wait = sooner(wait, later),
@@ -215,6 +235,19 @@ fn watched(
     let writer = reflector::store::Writer::new(resource(kind));
     let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
     (writer.as_reader(), events.reflect(writer).map(|_| ()))
+}
+
+/// Changes of users' Secrets: each user is looked at again.
+fn secrets(client: &Client, namespace: &str, shared: &Shared) -> impl futures::Stream<Item = ()> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    watcher(api, watcher::Config::default().labels("strimzi.io/kind=KafkaUser"))
+        .default_backoff()
+        .touched_objects()
+        .map(|secret| {
+            if let Ok(secret) = secret {
+                shared.state().settled.remove(&secret.name_any());
+            }
+        })
 }
 
 fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
