@@ -78,6 +78,8 @@ struct State {
     first_seen: BTreeMap<String, Instant>,
     /// Version of each user with which nothing was left to do, its Secret included.
     settled: BTreeMap<String, String>,
+    /// Version of each topic whose finalizer was written: until the watch tells of it, it is not written again.
+    held: BTreeMap<String, String>,
 }
 
 /// A listener of a Kafka cluster.

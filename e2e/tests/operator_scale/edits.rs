@@ -1,7 +1,7 @@
 //! How soon an edit reaches the objects that it concerns.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     time::Duration,
 };
 
@@ -82,27 +82,28 @@ async fn edit_pipeline(fleet: &Fleet, pipeline: usize) -> Result<()> {
     .await
 }
 
-/// A pipeline beside the others whose object store takes connections and never answers.
-pub(crate) async fn make_stuck_pipeline(fleet: &Fleet) -> Result<TcpListener> {
-    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut manifest = fleet.manifest(0);
-    manifest["metadata"]["name"] = json!("stuck");
-    manifest["spec"]["objectStore"]["endpoint"] = json!(format!("http://{}", silent.local_addr()?));
-    manifest["spec"]["objectStore"]["bucket"] = json!("stuck");
-    let how = PatchParams::apply("bench").force();
-    fleet.pipelines_beside(0).patch("stuck", &how, &Patch::Apply(manifest)).await?;
-    // It is stuck once its look waits for the store: connections that nobody takes wait here.
-    silent.set_nonblocking(true)?;
-    let mut held = Vec::new();
-    eventually("the stuck pipeline's bucket is looked at", LIMIT, async || match silent.accept() {
-        Ok(connection) => {
-            held.push(connection);
-            Ok(())
-        }
-        Err(error) => Err(error.to_string()),
-    })
-    .await?;
-    // Kept open, since a closed connection would be an answer.
-    std::mem::forget(held);
-    Ok(silent)
+/// A pipeline whose object store takes connections and never answers; as long as this lives.
+pub(crate) struct Stuck {
+    _silent: TcpListener,
+    _connection: TcpStream,
+}
+
+impl Stuck {
+    /// Makes the pipeline, and waits until a look at it waits for its object store.
+    pub(crate) async fn start(fleet: &Fleet) -> Result<Self> {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        silent.set_nonblocking(true)?;
+        let mut manifest = fleet.manifest(0);
+        manifest["metadata"]["name"] = json!("stuck");
+        let store = &mut manifest["spec"]["objectStore"];
+        store["endpoint"] = json!(format!("http://{}", silent.local_addr()?));
+        store["bucket"] = json!("stuck");
+        let how = PatchParams::apply("bench").force();
+        fleet.pipelines_beside(0).patch("stuck", &how, &Patch::Apply(manifest)).await?;
+        let first = eventually("the stuck pipeline asks its object store", LIMIT, async || {
+            silent.accept().map_err(|error| error.to_string())
+        })
+        .await?;
+        Ok(Self { _silent: silent, _connection: first.0 })
+    }
 }

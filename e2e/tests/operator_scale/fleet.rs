@@ -184,8 +184,8 @@ impl Fleet {
                     "pipelineRef": {"name": pipeline_name(pipeline)}, "severity": "warning", "for": "5m",
                     "labels": {"team": "operations", "district": format!("district-{}", rule % 40)},
                     "annotations": {
-                        "summary": "Zone {{ zone }} is almost full",
-                        "description": "More than 98 % of the spaces of {{ zone }} have been taken for five minutes.",
+                        "summary": "Zone {{ zone.name }} is almost full",
+                        "description": "More than 98 % of the spaces of {{ zone.name }} have been taken for five minutes.",
                     },
                     "condition": {"threshold": {"metric": "occupancy_now", "op": ">=", "value": "0.98"}},
                 },

@@ -2,10 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, try_join};
+use futures::{
+    StreamExt as _,
+    future::{Either, select},
+    try_join,
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -26,7 +31,7 @@ use serde_json::json;
 
 use crate::{
     clock::{self, say},
-    edits::{edits, make_stuck_pipeline, percentile},
+    edits::{Stuck, edits, percentile},
     figures::{
         Bound::{self, AtLeast, AtMost},
         Figures,
@@ -52,7 +57,7 @@ pub(crate) async fn all(fleet: &mut Fleet, figures: &mut Figures) -> Result<()> 
     figures.add("an edit reaches its children: p99", "s", percentile(&seconds, 99), AtMost(1.0));
     fleet.settle(CALM, LIMIT).await?;
     relist(fleet, figures).await?;
-    let _silent = make_stuck_pipeline(fleet).await?;
+    let _stuck = Stuck::start(fleet).await?;
     let seconds = edits(fleet, 100).await?;
     figures.add("an edit beside a stuck pipeline: p99", "s", percentile(&seconds, 99), AtMost(1.0));
     fleet.stop_operator()
@@ -182,11 +187,12 @@ where
     let mut done = BTreeSet::new();
     let (start, mut told): (Instant, Instant) = (clock::now(), clock::now());
     let objects = watcher(Api::<K>::all(fleet.client()), watcher::Config::default());
-    let mut objects = std::pin::pin!(objects.default_backoff().touched_objects());
+    let mut objects = pin!(objects.default_backoff().touched_objects());
     while done.len() < count {
-        let Some(object) = objects.next().await else { break };
-        let Ok(object) = object else { continue };
-        if is_done(&object).is_some() {
+        let told_in_time = pin!(clock::pause(Duration::from_secs(5)));
+        if let Either::Left((Some(Ok(object)), _)) = select(objects.next(), told_in_time).await
+            && is_done(&object).is_some()
+        {
             done.insert((object.namespace(), object.name_any()));
         }
         if told.elapsed() > Duration::from_secs(10) {

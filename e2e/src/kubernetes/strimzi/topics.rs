@@ -41,17 +41,17 @@ pub(super) async fn attend(
         if managed && older_claim(object, all, shared).is_none() {
             shared.state().topics.remove(&topic);
         }
-        return hold(api, object, false).await;
+        return hold(api, object, false, shared).await;
     }
     if annotated(object, "strimzi.io/pause-reconciliation", "true") {
         let paused = condition("ReconciliationPaused", "True", None);
         return report(api, object, json!({"conditions": [paused], "topicName": told_name(object)})).await;
     }
     if !managed {
-        hold(api, object, false).await?;
+        hold(api, object, false, shared).await?;
         return report(api, object, json!({"conditions": [condition("Unmanaged", "True", None)]})).await;
     }
-    hold(api, object, true).await?;
+    hold(api, object, true, shared).await?;
     match judge(object, &topic, all, shared) {
         Verdict::Ready(known) => {
             let ready = condition("Ready", "True", None);
@@ -140,7 +140,7 @@ fn text(value: Option<&String>) -> &str {
 }
 
 /// Sets or takes away the finalizer.
-async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool) -> Result<()> {
+async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool, shared: &Shared) -> Result<()> {
     let held = object.metadata.finalizers.clone().unwrap_or_default();
     if held.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
         return Ok(());
@@ -151,8 +151,12 @@ async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool) ->
     }
     // The version makes a patch of an object that has changed since fail, so that nobody's finalizer is lost.
     let version = &object.metadata.resource_version;
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     let name = object.metadata.name.as_deref().unwrap_or_default();
+    if version.is_some() && shared.state().held.get(name) == version.as_ref() {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    shared.state().held.insert(name.to_owned(), version.clone().unwrap_or_default());
     Ok(())
 }
