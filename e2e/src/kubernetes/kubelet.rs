@@ -98,6 +98,8 @@ struct State {
     workers: BTreeMap<String, WorkerDouble>,
     /// Restarts by uid.
     restarts: BTreeMap<String, i32>,
+    /// Version by uid onto which something was written: until the watch tells of that, nothing is written again.
+    written: BTreeMap<String, String>,
     problems: Vec<String>,
 }
 
@@ -117,6 +119,7 @@ impl Kubelet {
             addresses: BTreeMap::new(),
             workers: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            written: BTreeMap::new(),
             problems: Vec::new(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
@@ -173,6 +176,18 @@ impl Shared {
         *self.state().addresses.entry(uid(pod)).or_insert_with(next)
     }
 
+    /// Whether the pod was written since it was seen so.
+    fn is_outdated(&self, pod: &Pod) -> bool {
+        self.state()
+            .written
+            .get(&uid(pod))
+            .is_some_and(|version| pod.resource_version().as_ref() == Some(version))
+    }
+
+    fn wrote(&self, pod: &Pod) {
+        self.state().written.insert(uid(pod), pod.resource_version().unwrap_or_default());
+    }
+
     fn note(&self, what: &str, outcome: std::result::Result<(), kube::Error>) {
         match outcome {
             Ok(()) => {}
@@ -204,7 +219,7 @@ async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> R
         while let Some(Some(())) = events.next().now_or_never() {}
         let present: Vec<Arc<Pod>> = seen_pods.state();
         forget(&present, shared);
-        for pod in present {
+        for pod in present.into_iter().filter(|pod| !shared.is_outdated(pod)) {
             let outcome = attend(&pods, &pod, node, shared).await;
             shared.note(&format!("pod {}", pod.name_any()), outcome);
         }
@@ -247,7 +262,8 @@ async fn attend(
         return pods.delete(&name, &gone_now).await.map(|_| ());
     }
     if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_none() {
-        return if shared.state().rules.schedules { bind(pods, pod).await } else { Ok(()) };
+        let schedules = shared.state().rules.schedules;
+        return if schedules { bind(pods, pod).await.inspect(|()| shared.wrote(pod)) } else { Ok(()) };
     }
     let address = shared.address(pod);
     let wanted = {
@@ -259,7 +275,7 @@ async fn attend(
     match wanted {
         Some(status) => {
             let patch = Patch::Merge(json!({ "status": status }));
-            pods.patch_status(&name, &PatchParams::default(), &patch).await.map(|_| ())
+            pods.patch_status(&name, &PatchParams::default(), &patch).await.map(|_| shared.wrote(pod))
         }
         None => Ok(()),
     }

@@ -78,8 +78,9 @@ struct State {
     first_seen: BTreeMap<String, Instant>,
     /// Version of each user with which nothing was left to do, its Secret included.
     settled: BTreeMap<String, String>,
-    /// Version of each topic whose finalizer was written: until the watch tells of it, it is not written again.
-    held: BTreeMap<String, String>,
+    /// Version of each object, by its uid, onto which something was written: until the watch tells of that, nothing is
+    /// written again, or two servers that lag would make each other work for ever.
+    written: BTreeMap<String, String>,
 }
 
 /// A listener of a Kafka cluster.
@@ -163,6 +164,21 @@ impl Shared {
         }
     }
 
+    /// Whether the object was written since it was seen so.
+    fn is_outdated(&self, object: &DynamicObject) -> bool {
+        let uid = object.uid().unwrap_or_default();
+        self.state()
+            .written
+            .get(&uid)
+            .is_some_and(|version| object.resource_version().as_ref() == Some(version))
+    }
+
+    fn wrote(&self, object: &DynamicObject) {
+        let (uid, version) =
+            (object.uid().unwrap_or_default(), object.resource_version().unwrap_or_default());
+        self.state().written.insert(uid, version);
+    }
+
     fn is_settled(&self, user: &DynamicObject) -> bool {
         let version = user.metadata.resource_version.as_ref();
         version.is_some() && self.state().settled.get(&user.name_any()) == version
@@ -205,7 +221,7 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
         while let Some(Some(())) = events.next().now_or_never() {}
         wait = None;
         let all: Vec<Arc<DynamicObject>> = seen_topics.state();
-        for object in all.iter().filter(|object| shared.is_mine(object)) {
+        for object in all.iter().filter(|object| shared.is_mine(object) && !shared.is_outdated(object)) {
             match shared.delay(object) {
                 Some(Duration::ZERO) => {
                     let outcome = topics::attend(&topics, object, &all, shared).await;
@@ -215,10 +231,11 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
             }
         }
         let all = seen_users.state();
-        for object in all.iter().filter(|object| shared.is_mine(object) && !shared.is_settled(object)) {
+        let is_done = |object: &DynamicObject| shared.is_settled(object) || shared.is_outdated(object);
+        for object in all.iter().filter(|object| shared.is_mine(object) && !is_done(object)) {
             match shared.delay(object) {
                 Some(Duration::ZERO) => {
-                    let outcome = users::attend(client, &users, object).await;
+                    let outcome = users::attend(client, &users, object, shared).await;
                     if outcome.is_ok() {
                         shared.settle(object);
                     }
@@ -265,7 +282,12 @@ async fn pause(wait: Option<Duration>) {
 }
 
 /// Writes the status when more than times differ.
-async fn report(api: &Api<DynamicObject>, object: &DynamicObject, mut status: Value) -> Result<()> {
+async fn report(
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    mut status: Value,
+    shared: &Shared,
+) -> Result<()> {
     status["observedGeneration"] = json!(object.metadata.generation);
     let old = object.data.get("status").cloned().unwrap_or_default();
     if timeless(&old) == timeless(&status) {
@@ -279,6 +301,7 @@ async fn report(api: &Api<DynamicObject>, object: &DynamicObject, mut status: Va
     }
     let name = object.metadata.name.as_deref().unwrap_or_default();
     api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await?;
+    shared.wrote(object);
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! The clock on the wall, lines that tell of progress, and pauses between two looks at what is measured.
 
-#![expect(clippy::disallowed_methods, reason = "outside the system under test the real clock is the only one")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "outside the system under test the real clock is the only one"
+)]
 
 use std::{
     sync::LazyLock,

@@ -86,8 +86,9 @@ pub(crate) async fn load_bundles(client: &Client, towns: &[Town], bundles: &Bund
                 report.bundle = manifest["hash"].as_str().unwrap_or_default().to_owned();
             } else if key.starts_with("shard-") {
                 let hashes: BTreeMap<RuleName, String> = serde_json::from_str(&text).unwrap();
-                let reports =
-                    hashes.into_iter().map(|(name, hash)| (name, RuleReport { hash, ..RuleReport::default() }));
+                let reports = hashes
+                    .into_iter()
+                    .map(|(name, hash)| (name, RuleReport { hash, ..RuleReport::default() }));
                 report.rules.extend(reports);
             }
         }

@@ -70,7 +70,8 @@ async fn edit_pipeline(fleet: &Fleet, pipeline: usize) -> Result<()> {
     let namespace = fleet.namespace_of(pipeline);
     let name = format!("{}-ingest", pipeline_name(pipeline));
     let deployments: Api<Deployment> = Api::namespaced(fleet.client(), namespace);
-    let replicas = |deployment: Deployment| deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+    let replicas =
+        |deployment: Deployment| deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
     let wanted = if replicas(deployments.get(&name).await?) == 2 { 3 } else { 2 };
     let edit = json!({"spec": {"workers": {"ingest": {"replicas": wanted}}}});
     let pipelines = fleet.pipelines_beside(pipeline);

@@ -48,7 +48,8 @@ pub(crate) struct Size {
 impl Size {
     pub(crate) fn from_environment() -> Self {
         let number = |name: &str, usual| {
-            env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
+            env::var(name)
+                .map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
         };
         Self {
             pipelines: number("PARKING_SCALE_PIPELINES", 200),

@@ -4,7 +4,11 @@
 //! and workers. Sizes come from `PARKING_SCALE_PIPELINES` and `PARKING_SCALE_RULES`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures are rounded anyhow")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "figures are rounded anyhow"
+)]
 
 mod clock;
 mod doubles;

@@ -12,13 +12,12 @@ use futures::{
     try_join,
 };
 use k8s_openapi::{
-    NamespaceResourceScope,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    NamespaceResourceScope, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::PostParams,
     runtime::{WatchStreamExt as _, watcher},
 };
 use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline};
@@ -27,7 +26,6 @@ use parking_e2e::kubernetes::{
     wait::eventually,
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use crate::{
     clock::{self, say},
@@ -89,7 +87,12 @@ async fn acceptance(fleet: &mut Fleet, figures: &mut Figures) -> Result<()> {
     figures.add("writes for that", "writes", writes as f64, Bound::None);
     add_processor(fleet, figures, "acceptance", &before, seconds);
     fleet.settle(CALM, LIMIT).await?;
-    figures.add("until all are loaded and nothing is written", "s", start.elapsed().as_secs_f64(), Bound::None);
+    figures.add(
+        "until all are loaded and nothing is written",
+        "s",
+        start.elapsed().as_secs_f64(),
+        Bound::None,
+    );
     Ok(())
 }
 
@@ -99,6 +102,7 @@ async fn idle(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     clock::pause(MINUTE).await;
     let requests = fleet.requests_since(mark)?;
     figures.add("resident memory when idle", "MB", process::resident(fleet.operator())?, AtMost(100.0));
+    figures.add("  of which pages of its program", "MB", process::of_files(fleet.operator())?, Bound::None);
     figures.add("writes a minute when idle", "writes", requests.writes as f64, AtMost(0.0));
     figures.add("requests a minute when idle", "requests", requests.total() as f64, Bound::None);
     for (what, count) in &requests.counts {
@@ -147,10 +151,15 @@ async fn relist(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     let mark = fleet.mark()?;
     let definitions: Api<CustomResourceDefinition> = Api::all(fleet.client());
     for plural in ["alertrules", "parkingpipelines", "statsjobs"] {
-        let path = "/spec/versions/0/schema/openAPIV3Schema/description";
-        let change = json!([{"op": "add", "path": path, "value": "As after an upgrade of the definitions."}]);
-        let change: Patch<()> = Patch::Json(serde_json::from_value(change).map_err(std::io::Error::from)?);
-        definitions.patch(&format!("{plural}.parking.tinyx.io"), &PatchParams::default(), &change).await?;
+        let name = format!("{plural}.parking.tinyx.io");
+        let mut definition = definitions.get(&name).await?;
+        let versions = definition.spec.versions.iter_mut();
+        for schema in versions.flat_map(|version| version.schema.iter_mut()) {
+            if let Some(schema) = &mut schema.open_api_v3_schema {
+                schema.description = Some("As after an upgrade of the definitions.".to_owned());
+            }
+        }
+        definitions.replace(&name, &PostParams::default(), &definition).await?;
     }
     eventually("our three kinds are listed again", LIMIT, async || {
         clock::pause(Duration::from_secs(1)).await;

@@ -10,6 +10,11 @@ pub(crate) fn resident(id: u32) -> io::Result<f64> {
     status(id, "VmRSS:")
 }
 
+/// The part of it that any number of processes share, in MB: an unoptimised program has much more of it.
+pub(crate) fn of_files(id: u32) -> io::Result<f64> {
+    status(id, "RssFile:")
+}
+
 /// The most that was resident since `forget_peak`, in MB.
 pub(crate) fn peak(id: u32) -> io::Result<f64> {
     status(id, "VmHWM:")

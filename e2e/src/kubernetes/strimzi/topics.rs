@@ -45,23 +45,32 @@ pub(super) async fn attend(
     }
     if annotated(object, "strimzi.io/pause-reconciliation", "true") {
         let paused = condition("ReconciliationPaused", "True", None);
-        return report(api, object, json!({"conditions": [paused], "topicName": told_name(object)})).await;
+        return report(api, object, json!({"conditions": [paused], "topicName": told_name(object)}), shared)
+            .await;
     }
     if !managed {
         hold(api, object, false, shared).await?;
-        return report(api, object, json!({"conditions": [condition("Unmanaged", "True", None)]})).await;
+        return report(api, object, json!({"conditions": [condition("Unmanaged", "True", None)]}), shared)
+            .await;
     }
     hold(api, object, true, shared).await?;
     match judge(object, &topic, all, shared) {
         Verdict::Ready(known) => {
             let ready = condition("Ready", "True", None);
-            report(api, object, json!({"conditions": [ready], "topicName": topic, "topicId": known.id})).await
+            report(
+                api,
+                object,
+                json!({"conditions": [ready], "topicName": topic, "topicId": known.id}),
+                shared,
+            )
+            .await
         }
         Verdict::Refused { reason, message } => {
             let refused = condition("Ready", "False", Some((reason, &message)));
             let id = object.data.pointer("/status/topicId").cloned().unwrap_or_default();
             let name = told_name(object);
-            report(api, object, json!({"conditions": [refused], "topicName": name, "topicId": id})).await
+            report(api, object, json!({"conditions": [refused], "topicName": name, "topicId": id}), shared)
+                .await
         }
     }
 }
@@ -152,11 +161,8 @@ async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool, sh
     // The version makes a patch of an object that has changed since fail, so that nobody's finalizer is lost.
     let version = &object.metadata.resource_version;
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    if version.is_some() && shared.state().held.get(name) == version.as_ref() {
-        return Ok(());
-    }
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-    shared.state().held.insert(name.to_owned(), version.clone().unwrap_or_default());
+    shared.wrote(object);
     Ok(())
 }
