@@ -17,7 +17,7 @@ timed := .ci/timed
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and statistics out
@@ -99,6 +99,15 @@ bench: ## Measure throughput, start and memory, every answer checked (release bu
 	@.ci/install build
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all
+
+operator_release := $(CARGO_TARGET_DIR)/release/parking-operator
+
+# The test itself is no part of what is measured: it is built as every other test is.
+.PHONY: bench-operator
+bench-operator: ## Measure the operator with 10,000 rules and 200 pipelines on an API server (release build)
+	@.ci/install all
+	cargo build $(cargo_flags) --release --bin parking-operator
+	PARKING_OPERATOR_BIN=$(operator_release) cargo test $(cargo_flags) --test operator_scale -- --ignored --nocapture
 
 tarpaulin_version := 0.37.5
 tarpaulin := $(PARKING_TOOLS)/bin/cargo-tarpaulin

@@ -180,13 +180,12 @@ async fn lead(
     tracing::info!("this replica leads");
     let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
     let cluster = cluster_identity(&client).await;
-    let concurrency = settings.concurrency;
     let (triggers, asked) = Triggers::new();
     let hear = relations::of_rules(triggers.clone());
-    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), concurrency, hear);
-    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), concurrency, |_, _| ());
+    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), hear);
+    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), |_, _| ());
     let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
-    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), concurrency, hear);
+    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), hear);
     let reporter =
         Reporter { controller: labels::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let outgoing = Outgoing::new(api_server, settings.allow_loopback_endpoints);

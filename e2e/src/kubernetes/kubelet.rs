@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _, stream::select};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream::select};
 use k8s_openapi::api::core::v1::{
     Binding, ConfigMap, Node, ObjectReference, PersistentVolumeClaim, Pod, Secret,
 };
@@ -118,6 +118,8 @@ struct State {
     workers: BTreeMap<String, WorkerDouble>,
     /// Restarts by uid.
     restarts: BTreeMap<String, i32>,
+    /// Version by uid onto which something was written: until the watch tells of that, nothing is written again.
+    written: BTreeMap<String, String>,
     problems: Vec<String>,
 }
 
@@ -137,6 +139,7 @@ impl Kubelet {
             addresses: BTreeMap::new(),
             workers: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            written: BTreeMap::new(),
             problems: Vec::new(),
         };
         let changed = Arc::new(Notify::new());
@@ -209,6 +212,18 @@ impl Shared {
         *self.state().addresses.entry(uid(pod)).or_insert_with(next)
     }
 
+    /// Whether the pod was written since it was seen so.
+    fn is_outdated(&self, pod: &Pod) -> bool {
+        self.state()
+            .written
+            .get(&uid(pod))
+            .is_some_and(|version| pod.resource_version().as_ref() == Some(version))
+    }
+
+    fn wrote(&self, pod: &Pod) {
+        self.state().written.insert(uid(pod), pod.resource_version().unwrap_or_default());
+    }
+
     fn note(&self, what: &str, outcome: std::result::Result<(), kube::Error>) {
         match outcome {
             Ok(()) => {}
@@ -239,11 +254,13 @@ async fn act(client: &Client, namespace: &str, node: &str, shared: &Shared) -> R
             () = shared.changed.notified() => {}
             () = tokio::time::sleep(SYNC) => {}
         }
+        // What has come meanwhile is seen in the same round: a round looks at every pod.
+        while let Some(Some(())) = events.next().now_or_never() {}
         let present: Vec<Arc<Pod>> = seen_pods.state();
         forget(&present, shared);
         let real = present.iter().filter(|pod| machine::is_real(pod) && is_bound(pod));
         shared.machine.name(real.map(|pod| (&**pod, shared.address(pod))))?;
-        for pod in present {
+        for pod in present.into_iter().filter(|pod| !shared.is_outdated(pod)) {
             let outcome = attend(&pods, &pod, node, &sources, shared).await;
             shared.note(&format!("pod {}", pod.name_any()), outcome);
         }
@@ -304,7 +321,8 @@ async fn attend(
         return pods.delete(&name, &gone_now).await.map(|_| ());
     }
     if !is_bound(pod) {
-        return if shared.state().rules.schedules { bind(pods, pod).await } else { Ok(()) };
+        let schedules = shared.state().rules.schedules;
+        return if schedules { bind(pods, pod).await.inspect(|()| shared.wrote(pod)) } else { Ok(()) };
     }
     let address = shared.address(pod);
     let standing = machine::is_real(pod).then(|| run(pod, address, sources, shared));
@@ -320,7 +338,7 @@ async fn attend(
     match wanted {
         Some(status) => {
             let patch = Patch::Merge(json!({ "status": status }));
-            pods.patch_status(&name, &PatchParams::default(), &patch).await.map(|_| ())
+            pods.patch_status(&name, &PatchParams::default(), &patch).await.map(|_| shared.wrote(pod))
         }
         None => Ok(()),
     }

@@ -26,9 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream::select};
+use futures::{FutureExt as _, StreamExt as _, stream::select};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
     runtime::{WatchStreamExt as _, reflector, watcher},
@@ -75,6 +76,11 @@ struct State {
     topics: BTreeMap<String, Topic>,
     problems: Vec<String>,
     first_seen: BTreeMap<String, Instant>,
+    /// Version of each user with which nothing was left to do, its Secret included.
+    settled: BTreeMap<String, String>,
+    /// Version of each object, by its uid, onto which something was written: until the watch tells of that, nothing is
+    /// written again, or two servers that lag would make each other work for ever.
+    written: BTreeMap<String, String>,
 }
 
 /// A listener of a Kafka cluster.
@@ -158,6 +164,31 @@ impl Shared {
         }
     }
 
+    /// Whether the object was written since it was seen so.
+    fn is_outdated(&self, object: &DynamicObject) -> bool {
+        let uid = object.uid().unwrap_or_default();
+        self.state()
+            .written
+            .get(&uid)
+            .is_some_and(|version| object.resource_version().as_ref() == Some(version))
+    }
+
+    fn wrote(&self, object: &DynamicObject) {
+        let (uid, version) =
+            (object.uid().unwrap_or_default(), object.resource_version().unwrap_or_default());
+        self.state().written.insert(uid, version);
+    }
+
+    fn is_settled(&self, user: &DynamicObject) -> bool {
+        let version = user.metadata.resource_version.as_ref();
+        version.is_some() && self.state().settled.get(&user.name_any()) == version
+    }
+
+    fn settle(&self, user: &DynamicObject) {
+        let version = user.metadata.resource_version.clone().unwrap_or_default();
+        self.state().settled.insert(user.name_any(), version);
+    }
+
     fn note(&self, what: &str, outcome: Result<()>) {
         match outcome {
             Ok(()) => {}
@@ -177,7 +208,8 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
     let users = Api::namespaced_with(client.clone(), namespace, &resource("KafkaUser"));
     let (seen_topics, topic_events) = watched(&topics, "KafkaTopic");
     let (seen_users, user_events) = watched(&users, "KafkaUser");
-    let mut events = std::pin::pin!(select(topic_events, user_events));
+    let secret_events = secrets(client, namespace, shared);
+    let mut events = std::pin::pin!(select(select(topic_events, user_events), secret_events));
     let mut wait = None;
     loop {
         tokio::select! {
@@ -185,9 +217,11 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
             () = shared.changed.notified() => {}
             () = pause(wait) => {}
         }
+        // What has come meanwhile is seen in the same round: a round looks at every topic.
+        while let Some(Some(())) = events.next().now_or_never() {}
         wait = None;
         let all: Vec<Arc<DynamicObject>> = seen_topics.state();
-        for object in all.iter().filter(|object| shared.is_mine(object)) {
+        for object in all.iter().filter(|object| shared.is_mine(object) && !shared.is_outdated(object)) {
             match shared.delay(object) {
                 Some(Duration::ZERO) => {
                     let outcome = topics::attend(&topics, object, &all, shared).await;
@@ -196,10 +230,15 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
                 later => wait = sooner(wait, later),
             }
         }
-        for object in seen_users.state().iter().filter(|object| shared.is_mine(object)) {
+        let all = seen_users.state();
+        let is_done = |object: &DynamicObject| shared.is_settled(object) || shared.is_outdated(object);
+        for object in all.iter().filter(|object| shared.is_mine(object) && !is_done(object)) {
             match shared.delay(object) {
                 Some(Duration::ZERO) => {
-                    let outcome = users::attend(client, &users, object).await;
+                    let outcome = users::attend(client, &users, object, shared).await;
+                    if outcome.is_ok() {
+                        shared.settle(object);
+                    }
                     shared.note("user", outcome);
                 }
                 later => wait = sooner(wait, later),
@@ -217,6 +256,19 @@ fn watched(
     (writer.as_reader(), events.reflect(writer).map(|_| ()))
 }
 
+/// Changes of users' Secrets: each user is looked at again.
+fn secrets(client: &Client, namespace: &str, shared: &Shared) -> impl futures::Stream<Item = ()> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    watcher(api, watcher::Config::default().labels("strimzi.io/kind=KafkaUser"))
+        .default_backoff()
+        .touched_objects()
+        .map(|secret| {
+            if let Ok(secret) = secret {
+                shared.state().settled.remove(&secret.name_any());
+            }
+        })
+}
+
 fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
@@ -230,7 +282,12 @@ async fn pause(wait: Option<Duration>) {
 }
 
 /// Writes the status when more than times differ.
-async fn report(api: &Api<DynamicObject>, object: &DynamicObject, mut status: Value) -> Result<()> {
+async fn report(
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    mut status: Value,
+    shared: &Shared,
+) -> Result<()> {
     status["observedGeneration"] = json!(object.metadata.generation);
     let old = object.data.get("status").cloned().unwrap_or_default();
     if timeless(&old) == timeless(&status) {
@@ -244,6 +301,7 @@ async fn report(api: &Api<DynamicObject>, object: &DynamicObject, mut status: Va
     }
     let name = object.metadata.name.as_deref().unwrap_or_default();
     api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await?;
+    shared.wrote(object);
     Ok(())
 }
 

@@ -39,8 +39,11 @@ pub mod pipeline;
 mod redis;
 pub mod relations;
 pub mod stats_job;
+mod turns;
 pub mod watches;
 mod writes;
+
+use turns::Turns;
 
 pub use context::{Asked, Context, Stores, Triggers};
 pub use writes::WriteError;
@@ -108,7 +111,6 @@ pub enum Next {
 /// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
 pub fn kind<K>(
     api: Api<Guarded<K>>,
-    concurrency: u16,
     hear: impl Fn(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
 where
@@ -128,12 +130,12 @@ where
         .inspect_ok(move |event| hear(event, &known))
         .reflect(writer)
         .touched_objects();
-    let config = kube::runtime::controller::Config::default().concurrency(concurrency);
-    let controller = Controller::for_stream(objects, reader.clone()).with_config(config);
+    let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)
 }
 
-/// Runs the controller of a kind until `until` ends.
+/// Runs the controller of a kind until `until` ends. Objects wait for their turn here and not in the controller, whose
+/// own limit takes them in no order: while some change again and again, others would never be looked at.
 pub async fn run<K, F>(
     controller: Controller<Guarded<K>>,
     kind: ObjectKind,
@@ -155,13 +157,20 @@ pub async fn run<K, F>(
         let object = triggers.recv().await?;
         Some((ObjectRef::new(&object.name).within(&object.namespace), triggers))
     });
+    let turns = Arc::new(Turns::new(kind, context.settings.concurrency, context.health.clone()));
     controller
         .reconcile_on(triggers)
         .graceful_shutdown_on(until)
         .run(
             move |object, context| {
-                let step = step.clone();
-                async move { Ok::<_, std::convert::Infallible>(reconcile(kind, object, context, step).await) }
+                let (step, turns) = (step.clone(), Arc::clone(&turns));
+                async move {
+                    context.stores.listed().await;
+                    let _turn = turns.take().await;
+                    // Boxed, so that those who wait are small.
+                    let look = Box::pin(reconcile(kind, object, context, step));
+                    Ok::<_, std::convert::Infallible>(look.await)
+                }
             },
             |_, _, _| Action::requeue(AFTER_FAULT),
             context,

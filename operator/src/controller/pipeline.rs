@@ -260,13 +260,11 @@ fn inventory(
 }
 
 fn keep_verdicts(id: &PipelineId, assembled: &Assembled, rules: &[AlertRule], context: &Context) {
-    let generation = |name: &str| {
-        rules
-            .iter()
-            .find(|rule| rule.name_any() == name)
-            .and_then(|rule| rule.metadata.generation)
-            .unwrap_or(0)
-    };
+    let generations: BTreeMap<&str, i64> = rules
+        .iter()
+        .filter_map(|rule| Some((rule.metadata.name.as_deref()?, rule.metadata.generation?)))
+        .collect();
+    let generation = |name: &str| generations.get(name).copied().unwrap_or(0);
     let verdicts = assembled.verdicts.iter();
     let verdicts = verdicts
         .map(|(name, verdict)| (name.clone(), (generation(name.as_str()), verdict.clone())))

@@ -41,27 +41,36 @@ pub(super) async fn attend(
         if managed && older_claim(object, all, shared).is_none() {
             shared.state().topics.remove(&topic);
         }
-        return hold(api, object, false).await;
+        return hold(api, object, false, shared).await;
     }
     if annotated(object, "strimzi.io/pause-reconciliation", "true") {
         let paused = condition("ReconciliationPaused", "True", None);
-        return report(api, object, json!({"conditions": [paused], "topicName": told_name(object)})).await;
+        return report(api, object, json!({"conditions": [paused], "topicName": told_name(object)}), shared)
+            .await;
     }
     if !managed {
-        hold(api, object, false).await?;
-        return report(api, object, json!({"conditions": [condition("Unmanaged", "True", None)]})).await;
+        hold(api, object, false, shared).await?;
+        return report(api, object, json!({"conditions": [condition("Unmanaged", "True", None)]}), shared)
+            .await;
     }
-    hold(api, object, true).await?;
+    hold(api, object, true, shared).await?;
     match judge(object, &topic, all, shared) {
         Verdict::Ready(known) => {
             let ready = condition("Ready", "True", None);
-            report(api, object, json!({"conditions": [ready], "topicName": topic, "topicId": known.id})).await
+            report(
+                api,
+                object,
+                json!({"conditions": [ready], "topicName": topic, "topicId": known.id}),
+                shared,
+            )
+            .await
         }
         Verdict::Refused { reason, message } => {
             let refused = condition("Ready", "False", Some((reason, &message)));
             let id = object.data.pointer("/status/topicId").cloned().unwrap_or_default();
             let name = told_name(object);
-            report(api, object, json!({"conditions": [refused], "topicName": name, "topicId": id})).await
+            report(api, object, json!({"conditions": [refused], "topicName": name, "topicId": id}), shared)
+                .await
         }
     }
 }
@@ -140,7 +149,7 @@ fn text(value: Option<&String>) -> &str {
 }
 
 /// Sets or takes away the finalizer.
-async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool) -> Result<()> {
+async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool, shared: &Shared) -> Result<()> {
     let held = object.metadata.finalizers.clone().unwrap_or_default();
     if held.iter().any(|finalizer| finalizer == FINALIZER) == wanted {
         return Ok(());
@@ -151,8 +160,9 @@ async fn hold(api: &Api<DynamicObject>, object: &DynamicObject, wanted: bool) ->
     }
     // The version makes a patch of an object that has changed since fail, so that nobody's finalizer is lost.
     let version = &object.metadata.resource_version;
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     let name = object.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    shared.wrote(object);
     Ok(())
 }

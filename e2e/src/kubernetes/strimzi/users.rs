@@ -13,18 +13,23 @@ use kube::{
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::{annotated, condition, report};
+use super::{Shared, annotated, condition, report};
 use crate::kubernetes::error::Result;
 
 const MANAGER: &str = "e2e-user-operator";
 
-pub(super) async fn attend(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) -> Result<()> {
+pub(super) async fn attend(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    shared: &Shared,
+) -> Result<()> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     if annotated(object, "strimzi.io/pause-reconciliation", "true") {
         let paused = condition("ReconciliationPaused", "True", None);
-        return report(api, object, json!({ "conditions": [paused] })).await;
+        return report(api, object, json!({ "conditions": [paused] }), shared).await;
     }
     let name = object.name_any();
     let kind = object.data.pointer("/spec/authentication/type").and_then(Value::as_str).unwrap_or_default();
@@ -39,7 +44,7 @@ pub(super) async fn attend(client: &Client, api: &Api<DynamicObject>, object: &D
         keep_secret(client, api, object, &content).await?;
         status["secret"] = json!(name);
     }
-    report(api, object, status).await
+    report(api, object, status, shared).await
 }
 
 /// Makes the Secret when it is missing, of another kind, or to be renewed.
