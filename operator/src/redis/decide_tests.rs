@@ -479,7 +479,7 @@ fn any_seen() -> impl Strategy<Value = RedisSeen> {
 proptest! {
     #[test]
     fn at_most_one_is_promoted_and_never_with_older_data(seen in any_seen(), waited in 0_i64..2000) {
-        let waits = Waits { nobody: Some(at(0)), away: Some(at(0)), stray: Some(at(0)) };
+        let waits = Waits { nobody: Some(at(0)), away: Some(at(0)), stray: Some(at(0)), adopted: None };
         let decision = decide(&seen, &wanted(), &waits, at(waited));
         let promoted = promoted(&decision);
         prop_assert!(promoted.len() <= 1);
@@ -497,7 +497,7 @@ proptest! {
     fn a_pod_that_answers_is_deleted_only_while_a_master_leads_and_never_the_master(
         seen in any_seen(), waited in 0_i64..2000
     ) {
-        let waits = Waits { nobody: Some(at(0)), away: Some(at(0)), stray: Some(at(0)) };
+        let waits = Waits { nobody: Some(at(0)), away: Some(at(0)), stray: Some(at(0)), adopted: None };
         let report = decide(&seen, &wanted(), &waits, at(waited)).report;
         prop_assert!(report.delete_pods.len() <= 1);
         for pod in &report.delete_pods {
