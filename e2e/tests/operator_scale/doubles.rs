@@ -71,7 +71,7 @@ fn status(namespace: &str, pod: &Pod, bundles: &Bundles) -> Option<WorkerStatus>
     })
 }
 
-/// Lets every alert worker load what its pipeline's ConfigMaps hold now.
+/// Lets every alert worker load what the bundle of its pipeline holds now.
 pub(crate) async fn load_bundles(client: &Client, towns: &[Town], bundles: &Bundles) -> Result<()> {
     let maps: Api<ConfigMap> = Api::all(client.clone());
     let list = maps.list(&ListParams::default().labels(&format!("{COMPONENT}=rules"))).await?;
@@ -83,7 +83,7 @@ pub(crate) async fn load_bundles(client: &Client, towns: &[Town], bundles: &Bund
         for (key, text) in map.data.unwrap_or_default() {
             if key == "manifest.json" {
                 let manifest: Value = serde_json::from_str(&text).unwrap();
-                report.bundle = manifest["hash"].as_str().unwrap_or_default().to_owned();
+                manifest["hash"].as_str().unwrap_or_default().clone_into(&mut report.bundle);
             } else if key.starts_with("shard-") {
                 let hashes: BTreeMap<RuleName, String> = serde_json::from_str(&text).unwrap();
                 let reports = hashes

@@ -32,8 +32,11 @@ async fn ten_thousand_rules_and_two_hundred_pipelines_stay_within_the_figures() 
     let ended = phases::all(&mut fleet, &mut figures).await;
     println!("{}", figures.table());
     println!("{}", figures.line(&fleet.facts().await));
+    let last_words = fleet.last_words();
+    // Before any panic: a namespace of a test that fails tells all that stands in it.
+    drop(fleet);
     if let Err(error) = ended {
-        panic!("{error}\nthe operator's last words:\n{}", fleet.last_words());
+        panic!("{error}\nthe operator's last words:\n{last_words}");
     }
     let missed = figures.missed();
     assert!(missed.is_empty(), "missed: {}", missed.join(", "));
