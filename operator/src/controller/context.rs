@@ -50,16 +50,6 @@ pub struct Stores {
     pub jobs: Store<Guarded<StatsJob>>,
 }
 
-impl Stores {
-    /// Waits until pipelines and rules have been listed once. Before that, a rule would seem to have no pipeline, and
-    /// a pipeline no rules: its bundle would be emptied under running workers.
-    pub(super) async fn listed(&self) {
-        // A writer that is gone fills nothing more: the loops end as well.
-        let _ = self.pipelines.wait_until_ready().await;
-        let _ = self.rules.wait_until_ready().await;
-    }
-}
-
 /// Where looks are asked for.
 #[derive(Clone)]
 pub struct Triggers {

@@ -165,7 +165,6 @@ pub async fn run<K, F>(
             move |object, context| {
                 let (step, turns) = (step.clone(), Arc::clone(&turns));
                 async move {
-                    context.stores.listed().await;
                     let _turn = turns.take().await;
                     // Boxed, so that those who wait are small.
                     let look = Box::pin(reconcile(kind, object, context, step));
