@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    fn secret(metadata: Value) -> DynamicObject {
+    fn secret(metadata: &Value) -> DynamicObject {
         serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})).unwrap()
     }
 
@@ -128,17 +128,17 @@ mod tests {
     #[test]
     fn an_object_is_known_by_its_manager_or_after_a_restore_by_its_labels() {
         let written = json!({"managedFields": [{"manager": labels::MANAGER, "operation": "Apply"}]});
-        assert!(is_ours(&secret(written)), "its labels may have been taken away");
+        assert!(is_ours(&secret(&written)), "its labels may have been taken away");
         let restored = json!({"labels": labels(), "managedFields": [{"manager": "backup"}]});
-        assert!(is_ours(&secret(restored)));
-        assert!(!is_ours(&secret(json!({"labels": {labels::PIPELINE: "city"}}))));
-        assert!(!is_ours(&secret(json!({}))));
+        assert!(is_ours(&secret(&restored)));
+        assert!(!is_ours(&secret(&json!({"labels": {labels::PIPELINE: "city"}}))));
+        assert!(!is_ours(&secret(&json!({}))));
     }
 
     #[test]
     fn what_another_operator_made_of_an_object_of_ours_is_not_ours() {
         let owner =
             json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaUser", "name": "u", "uid": "1"});
-        assert!(!is_ours(&secret(json!({"labels": labels(), "ownerReferences": [owner]}))));
+        assert!(!is_ours(&secret(&json!({"labels": labels(), "ownerReferences": [owner]}))));
     }
 }

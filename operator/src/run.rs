@@ -7,8 +7,12 @@ use std::{collections::BTreeSet, future::Future, net::SocketAddr, sync::Arc, tim
 use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
 use kube::{
     Api, Client, Config, ResourceExt,
-    runtime::events::{Recorder, Reporter},
+    runtime::{
+        Controller,
+        events::{Recorder, Reporter},
+    },
 };
+use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -17,7 +21,7 @@ use tokio::{
 
 use crate::{
     apis::Apis,
-    controller::{self, Context, Stores, Triggers, relations, watches},
+    controller::{self, Context, Guarded, Listed, Stores, Triggers, relations, watches},
     discovery,
     gate::{self, GateLayer, GateSettings, LeaseName},
     labels,
@@ -181,11 +185,7 @@ async fn lead(
     let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
     let cluster = cluster_identity(&client).await;
     let (triggers, asked) = Triggers::new();
-    let hear = relations::of_rules(triggers.clone());
-    let (rules, rule_loop) = controller::kind(Api::all(client.clone()), hear);
-    let (jobs, job_loop) = controller::kind(Api::all(client.clone()), |_, _| ());
-    let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
-    let (pipelines, pipeline_loop) = controller::kind(Api::all(client.clone()), hear);
+    let (stores, loops) = watch_kinds(&client, &triggers);
     let reporter =
         Reporter { controller: labels::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let outgoing = Outgoing::new(api_server, settings.allow_loopback_endpoints);
@@ -194,7 +194,7 @@ async fn lead(
         settings,
         cluster,
         apis,
-        Stores { pipelines, rules, jobs },
+        stores,
         triggers,
         metrics.clone(),
         health,
@@ -205,7 +205,7 @@ async fn lead(
     let _beside = beside(&client, &context, apis_sender);
     tokio::join!(
         controller::run(
-            pipeline_loop,
+            loops.pipelines,
             ObjectKind::Pipeline,
             Arc::clone(&context),
             asked.pipelines,
@@ -213,7 +213,7 @@ async fn lead(
             controller::pipeline::step,
         ),
         controller::run(
-            rule_loop,
+            loops.rules,
             ObjectKind::AlertRule,
             Arc::clone(&context),
             asked.rules,
@@ -221,7 +221,7 @@ async fn lead(
             controller::alert_rule::step,
         ),
         controller::run(
-            job_loop,
+            loops.jobs,
             ObjectKind::StatsJob,
             Arc::clone(&context),
             asked.jobs,
@@ -230,6 +230,30 @@ async fn lead(
         ),
     );
     Ok(())
+}
+
+/// The controllers of our kinds.
+struct Loops {
+    pipelines: Controller<Guarded<ParkingPipeline>>,
+    rules: Controller<Guarded<AlertRule>>,
+    jobs: Controller<Guarded<StatsJob>>,
+}
+
+/// Watches our kinds, each of which tells the others what concerns them.
+fn watch_kinds(client: &Client, triggers: &Triggers) -> (Stores, Loops) {
+    let listed = Listed::default();
+    let hear = relations::of_rules(triggers.clone());
+    let (rules, of_rules) =
+        controller::kind(ObjectKind::AlertRule, Api::all(client.clone()), listed.clone(), hear);
+    let (jobs, of_jobs) =
+        controller::kind(ObjectKind::StatsJob, Api::all(client.clone()), listed.clone(), |_, _| ());
+    let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
+    let (pipelines, of_pipelines) =
+        controller::kind(ObjectKind::Pipeline, Api::all(client.clone()), listed.clone(), hear);
+    (
+        Stores { pipelines, rules, jobs, listed },
+        Loops { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs },
+    )
 }
 
 /// What asks for looks beside the loops; it ends when the set is dropped.

@@ -37,7 +37,7 @@ use crate::{
     validate::{KeptSecret, RedisLogin},
 };
 
-use super::{Guarded, bucket::KnownBucket};
+use super::{Guarded, Listed, bucket::KnownBucket};
 
 /// Everything that exists of our kinds, as watched.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub struct Stores {
     pub rules: Store<Guarded<AlertRule>>,
     /// Statistics jobs.
     pub jobs: Store<Guarded<StatsJob>>,
+    /// Whether they hold everything.
+    pub listed: Listed,
 }
 
 /// Where looks are asked for.

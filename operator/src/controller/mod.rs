@@ -35,6 +35,7 @@ pub mod alert_rule;
 mod bucket;
 mod context;
 mod deletion;
+mod listed;
 pub mod pipeline;
 mod redis;
 pub mod relations;
@@ -46,6 +47,7 @@ mod writes;
 use turns::Turns;
 
 pub use context::{Asked, Context, Stores, Triggers};
+pub use listed::Listed;
 pub use writes::WriteError;
 
 /// An object of ours as the API server sent it: decoded, or why it cannot be.
@@ -110,7 +112,9 @@ pub enum Next {
 
 /// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
 pub fn kind<K>(
+    kind: ObjectKind,
     api: Api<Guarded<K>>,
+    listed: Listed,
     hear: impl Fn(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
 where
@@ -129,6 +133,11 @@ where
         .modify(|object| object.meta_mut().managed_fields = None)
         .inspect_ok(move |event| hear(event, &known))
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                listed.note(kind);
+            }
+        })
         .touched_objects();
     let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)
@@ -212,6 +221,7 @@ where
             return Action::await_change();
         }
     };
+    context.stores.listed.all().await;
     let began = monotonic::now();
     let ended = step(decoded, Arc::clone(&context)).await;
     let failure = ended.as_ref().err().map(Classify::class);

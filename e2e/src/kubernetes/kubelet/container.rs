@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn one_that_ends_or_is_killed_starts_anew() {
-        let one = run(r#"echo begun; exec sleep 99"#, "true");
+        let one = run("echo begun; exec sleep 99", "true");
         one.until("ready", |standing| standing.ready);
         one.container.crash();
         let standing = one.until("a second start", |standing| standing.restarts == 1 && standing.ready);
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn one_that_is_asked_to_end_may_tidy_up_and_stays_ended() {
-        let one = run(r#"trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.01; done"#, "true");
+        let one = run("trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.01; done", "true");
         one.until("ready", |standing| standing.ready);
         one.container.end(SOON);
         one.until("the end", |standing| standing.ended && !standing.ready);
