@@ -2,8 +2,7 @@
 //!
 //! Must not: read what a Secret holds; its metadata is asked for and its version compared.
 //! Invariants: each Secret is asked for once an interval however many objects need it; a forbidden one is asked for
-//! ever more seldom; the questions are spread over the interval, which grows with the number of Secrets: hundreds of
-//! pipelines do not keep the API server busy.
+//! ever more seldom; the questions are spread over the interval.
 
 mod registry;
 
