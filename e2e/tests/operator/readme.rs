@@ -142,7 +142,7 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     sets.sort();
     assert_eq!(
         sets,
-        ["alert", "archive", "occupancy", "redis", "sentinel"].map(|role| format!("birmingham-{role}"))
+        ["alert", "archive", "occupancy", "redis", "redis-sentinel"].map(|role| format!("birmingham-{role}"))
     );
     let mut operator = operator.unwrap();
     assert!(operator.is_running().unwrap(), "{}", operator.log().unwrap());

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     bucket::Bucket,
     city::{City, LIMIT, PIPELINE},
+    whole_suite,
 };
 
 const POLICIES: [&str; 2] = ["Delete", "Retain"];
@@ -212,6 +213,7 @@ async fn a_namespace_that_is_deleted_ends_with_its_pipeline_and_nothing_is_made_
         city.until("Ready", "True").await;
         city.until("Progressing", "False").await;
         let namespaces = Api::<Core>::all(city.namespace.client());
+        whole_suite::deprived(&city.identity);
         let mark = city.namespace.cluster().audit_log().map(|audit| audit.mark().unwrap());
         namespaces.delete(city.namespace.name(), &DeleteParams::background()).await.unwrap();
         eventually(&format!("the namespace is gone, scope {scope}"), 2 * LIMIT, async || {

@@ -15,6 +15,7 @@ use crate::{
     city::{City, LIMIT, PIPELINE},
     example::{is_repaired, ready, until_logged},
     holdings::holdings,
+    whole_suite::deprived,
 };
 
 #[tokio::test]
@@ -22,6 +23,7 @@ async fn an_operator_without_its_rights_says_so_harms_nothing_and_goes_on_when_i
     let mut city = City::start().await;
     ready(&city).await;
     let before = holdings(&city).await;
+    deprived(&city.identity);
     let bindings: Api<RoleBinding> = city.namespace.api();
     let mut binding = bindings.get(&city.identity.account).await.unwrap();
     bindings.delete(&city.identity.account, &DeleteParams::default()).await.unwrap();
@@ -45,6 +47,7 @@ async fn one_missing_right_is_named_in_the_condition_of_what_it_concerns() {
     const BUDGETS: &str = "poddisruptionbudgets";
     let city = City::start().await;
     city.ready().await;
+    deprived(&city.identity);
     let roles: Api<Role> = city.namespace.api();
     let whole = roles.get(&city.identity.account).await.unwrap();
     let mut reduced = whole.clone();

@@ -24,6 +24,7 @@ use super::Context;
 const BELIEVED: Duration = Duration::from_mins(5);
 
 /// What is known of a pipeline's bucket.
+#[derive(Clone)]
 pub(super) struct KnownBucket {
     access: String,
     store: Store,
@@ -45,20 +46,19 @@ pub(super) async fn look(
         Ok(access) => access,
         Err(problem) => return BucketReport { problems: vec![problem], ..BucketReport::default() },
     };
-    let known = context.remember(id, |memory| memory.bucket.take());
+    let known = context.remember(id, |memory| memory.bucket.clone());
     let known = known.filter(|known| known.access == fingerprint && known.wanted == wanted);
     if let Some(known) = &known
         && is_fresh(known)
     {
-        let report = known.report.clone();
-        context.remember(id, |memory| memory.bucket = Some(known_again(known, report.clone(), known.looked)));
-        return report;
+        return known.report.clone();
     }
     let store = match known {
         Some(known) => known.store,
         None => match Store::connect(access, policy(context)).await {
             Ok(store) => store,
             Err(error) => {
+                context.remember(id, |memory| memory.bucket = None);
                 return BucketReport { problems: vec![error.problem()], ..BucketReport::default() };
             }
         },
@@ -72,16 +72,6 @@ pub(super) async fn look(
 
 fn is_fresh(known: &KnownBucket) -> bool {
     known.report.problems.is_empty() && monotonic::now() - known.looked < BELIEVED
-}
-
-fn known_again(known: &KnownBucket, report: BucketReport, looked: Instant) -> KnownBucket {
-    KnownBucket {
-        access: known.access.clone(),
-        store: known.store.clone(),
-        wanted: known.wanted.clone(),
-        report,
-        looked,
-    }
 }
 
 fn wanted(pipeline: &ParkingPipeline, id: &PipelineId, topology: &Topology, context: &Context) -> Wanted {

@@ -104,6 +104,8 @@ pub(super) struct Memory {
     pub bucket: Option<KnownBucket>,
     /// Its inventory, by the version of the ConfigMap.
     pub inventory: Option<(String, Arc<Result<Inventory, String>>)>,
+    /// Whether it was looked at: who depends on it waits for that.
+    pub looked: bool,
     /// When counts were written to its status last.
     pub counted: Option<Instant>,
 }

@@ -52,19 +52,25 @@ pub async fn step(pipeline: Arc<ParkingPipeline>, context: Arc<Context>) -> Resu
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::step(&pipeline, &id, &context).await;
     }
+    let ended = go_on(&pipeline, &id, &context).await;
+    context.remember(&id, |memory| memory.looked = true);
+    ended
+}
+
+async fn go_on(pipeline: &ParkingPipeline, id: &PipelineId, context: &Context) -> Result<Next, StepError> {
     if pipeline.annotations().get(labels::PAUSE_RECONCILIATION).is_some_and(|value| value == "true") {
-        return leave_alone(&pipeline, &context).await;
+        return leave_alone(pipeline, context).await;
     }
-    writes::add_finalizer(&context.client, &*pipeline).await?;
-    let topology = match Topology::of(&pipeline, &[], &[]) {
+    writes::add_finalizer(&context.client, pipeline).await?;
+    let topology = match Topology::of(pipeline, &[], &[]) {
         Ok(topology) => topology,
         Err(error) => {
             let problem = Problem::invalid(ConditionType::WorkersAvailable, format!("spec: {error}"));
-            return report(&pipeline, &context, Look { problems: vec![problem], ..Look::default() }).await;
+            return report(pipeline, context, Look { problems: vec![problem], ..Look::default() }).await;
         }
     };
-    let look = look(&pipeline, &id, topology, &context).await?;
-    report(&pipeline, &context, look).await
+    let look = look(pipeline, id, topology, context).await?;
+    report(pipeline, context, look).await
 }
 
 /// What one look came to.

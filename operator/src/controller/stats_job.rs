@@ -44,6 +44,9 @@ use super::{Context, Next, StepError, WriteError, bucket, writes};
 /// Longest pause between two looks, so that a lake that moves on is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// Pause while the job's pipeline was not looked at since the start.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 /// Takes a job one step further.
 pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, StepError> {
     if job.metadata.deletion_timestamp.is_some() {
@@ -52,6 +55,11 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     let apis = context.apis();
     let namespace = job.namespace().unwrap_or_default();
     let pipeline = pipeline_of(&job, &context);
+    if let Some(Ok(id)) = pipeline.as_ref().map(PipelineId::of)
+        && !context.remember(&id, |memory| memory.looked)
+    {
+        return Ok(Next::After(FIRST_LOOK));
+    }
     let missing = missing_secrets(&job, pipeline.as_ref(), &context).await?;
     let jobs = jobs_of(&namespace, &context);
     let checked = stats_job(
