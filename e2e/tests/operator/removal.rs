@@ -192,7 +192,7 @@ fn made_while_going(city: &City, since: Mark) -> Vec<String> {
     let begun = events.iter().filter(deletes).find(|event| event.name() == name).unwrap().stage_timestamp;
     let made = events.iter().filter(|event| {
         let mine = event.user() == city.identity.user() && event.namespace() == name;
-        mine && event.code() == 201 && event.stage_timestamp > begun
+        mine && event.code() == 201 && event.received > begun
     });
     made.map(|event| {
         let late = event.stage_timestamp.duration_since(begun);
