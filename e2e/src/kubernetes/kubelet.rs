@@ -3,7 +3,7 @@
 //! Contract: pods that the real controllers make are bound to the node `e2e`, get an address, and are reported
 //! Running and Ready; pods of Jobs end; pods that are being deleted go; claims are bound. An image whose tag is
 //! `bad` cannot be pulled. A pod of a worker answers `/status` through a [`WorkerDouble`] when a test wants it; the
-//! pods of a managed Redis are run for real, and are ready when their probes say so ([`machine`]).
+//! pods of a managed Redis are run for real, and are ready when their probes say so (`machine`).
 //!
 //! Must not: make a pod, run a container of any other pod, or write a spec. Probes of other pods are not run: a test
 //! says what is ready.

@@ -2,7 +2,7 @@
 //!
 //! Contract: pods of the components `redis` and `sentinel` have one container, which is run as
 //! [`Container`] says, with the variables of its spec (texts, the pod's name, and references to variables before), on
-//! the pod's address and its [volumes](super::volumes). Every such pod that has an address is known by
+//! the pod's address and its [volumes]. Every such pod that has an address is known by
 //! `<hostname>.<subdomain>.<namespace>.svc.cluster.local`, whether it is ready or not. One that is being deleted is
 //! asked to end and has the time that its deletion grants.
 //!
