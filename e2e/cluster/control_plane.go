@@ -106,6 +106,7 @@ func (p *plane) start() error {
 	if err := p.run("kube-apiserver", "--etcd-servers", etcdURL, "--cert-dir", p.folder,
 		"--advertise-address", nodeAddress, "--secure-port", apiPort, "--service-cluster-ip-range", services,
 		"--authorization-mode", "Node,RBAC", "--token-auth-file", p.file("tokens.csv"), "--allow-privileged",
+		"--enable-admission-plugins", "OwnerReferencesPermissionEnforcement",
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-signing-key-file", p.file("account.key"),
 		"--service-account-key-file", p.file("account.key"),

@@ -89,6 +89,13 @@ pub struct Observed {
     pub pods: Vec<Pod>,
 }
 
+impl Observed {
+    /// A Secret, if it exists and was looked for.
+    pub fn secret(&self, namespace: &impl ToString, name: &impl ToString) -> Option<&Secret> {
+        self.secrets.get(&(namespace.to_string(), name.to_string()))
+    }
+}
+
 /// The object as a Kubernetes type; none when it does not read as one.
 pub fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Option<T> {
     serde_json::to_value(object).ok().and_then(|value: Value| serde_json::from_value(value).ok())

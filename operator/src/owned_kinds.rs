@@ -90,6 +90,8 @@ pub struct Row {
 
 const WATCHED: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 const BY_NAME: &[&str] = &["create", "delete", "get", "patch"];
+/// Made once and never changed.
+const RUN: &[&str] = &["create", "delete", "list", "watch"];
 
 const fn row(
     kind: OwnedKind,
@@ -153,15 +155,18 @@ const TABLE: [Row; 18] = {
         optional(row(K::ScaledObject, KEDA, ("ScaledObject", "scaledobjects"), Wave::Workloads)),
         optional(row(K::PodMonitor, MONITORING, ("PodMonitor", "podmonitors"), Wave::Workloads)),
         optional(row(K::PrometheusRule, MONITORING, ("PrometheusRule", "prometheusrules"), Wave::Workloads)),
-        row(K::Job, ("batch", "v1"), ("Job", "jobs"), Wave::Workloads),
-        optional(row(
-            K::SparkApplication,
-            ("sparkoperator.k8s.io", "v1beta2"),
-            ("SparkApplication", "sparkapplications"),
-            Wave::Workloads,
-        )),
+        Row { verbs: RUN, ..row(K::Job, ("batch", "v1"), ("Job", "jobs"), Wave::Workloads) },
         Row {
-            verbs: &["delete", "get", "list", "patch", "watch"],
+            verbs: RUN,
+            ..optional(row(
+                K::SparkApplication,
+                ("sparkoperator.k8s.io", "v1beta2"),
+                ("SparkApplication", "sparkapplications"),
+                Wave::Workloads,
+            ))
+        },
+        Row {
+            verbs: &["delete", "list", "patch", "watch"],
             ..row(
                 K::PersistentVolumeClaim,
                 CORE,

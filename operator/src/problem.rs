@@ -1,6 +1,9 @@
 //! Why an object cannot be what its spec says, as a condition will say it.
 
-use parking_crds::condition::{ConditionType, Reason};
+use parking_crds::{
+    condition::{ConditionType, Reason},
+    names::{Namespace, ObjectName},
+};
 
 use crate::error::Class;
 
@@ -26,6 +29,12 @@ impl Problem {
     /// Another object must appear or become ready first.
     pub fn waiting(condition: ConditionType, message: impl Into<String>) -> Self {
         Self { condition, reason: Reason::Waiting, class: Class::Blocked, message: message.into() }
+    }
+
+    /// A referenced Secret does not exist.
+    pub fn missing_secret(condition: ConditionType, namespace: &Namespace, name: &ObjectName) -> Self {
+        let cure = "create it, or remove the reference to it";
+        Self::missing(condition, format!("Secret {namespace}/{name} does not exist: {cure}"))
     }
 
     /// A referenced object does not exist.

@@ -60,6 +60,8 @@ pub struct Rule {
 }
 
 const READ: &[&str] = &["get", "list", "watch"];
+/// Seen through a watch alone.
+const FOLLOW: &[&str] = &["list", "watch"];
 
 /// Every right of the operator, in the order of places.
 pub fn rules() -> Vec<Rule> {
@@ -136,14 +138,14 @@ fn beside_pipelines() -> [Rule; 3] {
             place,
             "",
             &["pods"],
-            &["delete", "get", "list", "watch"],
+            &["delete", "list"],
             "Counts ready workers, and rolls the pods of a managed Redis one by one.",
         ),
         rule(
             place,
             "discovery.k8s.io",
             &["endpointslices"],
-            READ,
+            &["list"],
             "Finds the workers whose /status it asks, those that are not ready too.",
         ),
         rule(
@@ -175,16 +177,23 @@ fn beside_kafka() -> [Rule; 2] {
     ]
 }
 
-fn cluster_wide() -> [Rule; 5] {
+fn cluster_wide() -> [Rule; 6] {
     const GROUP: &str = "parking.tinyx.io";
     let place = Place::Cluster;
     [
         rule(
             place,
             GROUP,
-            &["parkingpipelines", "alertrules", "statsjobs"],
-            &["get", "list", "patch", "watch"],
-            "The three kinds that it serves; patch is for finalizers and annotations.",
+            &["parkingpipelines"],
+            &["list", "patch", "watch"],
+            "The kind from which it makes most; patch is for the finalizer.",
+        ),
+        rule(
+            place,
+            GROUP,
+            &["alertrules", "statsjobs"],
+            FOLLOW,
+            "The other two kinds that it serves, changed in their status alone.",
         ),
         rule(
             place,
@@ -196,7 +205,7 @@ fn cluster_wide() -> [Rule; 5] {
         rule(
             place,
             GROUP,
-            &["parkingpipelines/finalizers", "alertrules/finalizers", "statsjobs/finalizers"],
+            &["parkingpipelines/finalizers", "statsjobs/finalizers"],
             &["update"],
             "Owner references that block deletion, where the cluster checks them (OwnerReferencesPermissionEnforcement).",
         ),

@@ -80,7 +80,7 @@ fn member(pod: &str, ordinal: u16, ip: Ipv4Addr) -> Member {
         ordinal,
         host: ip.to_string(),
         ip: Some(IpAddr::V4(ip)),
-        ready: true,
+        running: true,
         terminating: false,
         revision_current: true,
     }

@@ -68,23 +68,23 @@
 # Runs of statistics.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, watch]
 # Runs of statistics on Spark, where a job asks for it.
 - apiGroups: [sparkoperator.k8s.io]
   resources: [sparkapplications]
-  verbs: [create, delete, get, list, patch, watch]
+  verbs: [create, delete, list, watch]
 # Volumes of a managed Redis: made by its StatefulSet, grown and (by deletionPolicy) deleted by the operator.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [delete, get, list, patch, watch]
+  verbs: [delete, list, patch, watch]
 # Counts ready workers, and rolls the pods of a managed Redis one by one.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [delete, get, list, watch]
+  verbs: [delete, list]
 # Finds the workers whose /status it asks, those that are not ready too.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list]
 # Tells of transitions, counting repeats.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -111,17 +111,21 @@
 {{- end }}
 
 {{- define "parking-operator.rules.cluster" -}}
-# The three kinds that it serves; patch is for finalizers and annotations.
+# The kind from which it makes most; patch is for the finalizer.
 - apiGroups: [parking.tinyx.io]
-  resources: [parkingpipelines, alertrules, statsjobs]
-  verbs: [get, list, patch, watch]
+  resources: [parkingpipelines]
+  verbs: [list, patch, watch]
+# The other two kinds that it serves, changed in their status alone.
+- apiGroups: [parking.tinyx.io]
+  resources: [alertrules, statsjobs]
+  verbs: [list, watch]
 # Reports back.
 - apiGroups: [parking.tinyx.io]
   resources: [parkingpipelines/status, alertrules/status, statsjobs/status]
   verbs: [patch]
 # Owner references that block deletion, where the cluster checks them (OwnerReferencesPermissionEnforcement).
 - apiGroups: [parking.tinyx.io]
-  resources: [parkingpipelines/finalizers, alertrules/finalizers, statsjobs/finalizers]
+  resources: [parkingpipelines/finalizers, statsjobs/finalizers]
   verbs: [update]
 # The uid of kube-system tells clusters apart that share an object store; a namespace that is being deleted takes its Roles along, and its pipelines are let go.
 - apiGroups: [""]

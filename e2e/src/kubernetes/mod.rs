@@ -23,6 +23,8 @@ pub mod kubelet;
 pub mod namespace;
 pub mod objects;
 pub mod operator;
+pub mod reports;
 pub mod strimzi;
+pub mod surroundings;
 pub mod wait;
 pub mod worker;

@@ -18,7 +18,7 @@ impl Bucket {
     pub(crate) fn of(city: &City) -> Self {
         let config = Config::builder()
             .region(Region::new("us-east-1"))
-            .endpoint_url(&city.endpoint)
+            .endpoint_url(city.endpoint())
             .force_path_style(true)
             .credentials_provider(Credentials::new(KEYS.0, KEYS.1, None, None, "e2e"))
             .build();

@@ -1,6 +1,9 @@
 //! A city in a namespace of its own: everything that a pipeline needs around it, and an operator that serves only it.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -13,13 +16,14 @@ use parking_e2e::{
         chart,
         cluster::Cluster,
         interceptor::Interceptor,
-        kubelet::{Kubelet, Rules},
+        kubelet::Kubelet,
         namespace::Namespace,
         operator::{Identity, Operator},
-        strimzi::{Listener, Mode, Strimzi, make_kafka},
+        strimzi::Strimzi,
+        surroundings::Surroundings,
         wait::eventually,
     },
-    minio::{KEYS, Minio},
+    minio::Minio,
 };
 use serde_json::{Value, json};
 
@@ -40,19 +44,39 @@ pub(crate) struct City {
     pub(crate) kubelet: Kubelet,
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
-    pub(crate) endpoint: String,
+    store: Store,
     /// Where the operator lives, when that is not the city's namespace.
     home: Option<Namespace>,
     workers: Workers,
 }
 
-/// One object store for all tests of this binary.
-fn object_store() -> &'static Minio {
-    static STORE: OnceLock<Minio> = OnceLock::new();
-    STORE.get_or_init(|| Minio::start().unwrap())
+/// Where the buckets are.
+struct Store {
+    endpoint: String,
+    /// What all cities share runs as long as one of them needs it.
+    _shared: Option<Arc<Minio>>,
+}
+
+impl Store {
+    /// Nothing would end the process of a store that is never dropped.
+    fn shared() -> Self {
+        static STORE: Mutex<Weak<Minio>> = Mutex::new(Weak::new());
+        let mut shared = STORE.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Minio::start().unwrap());
+            *shared = Arc::downgrade(&started);
+            started
+        });
+        Self { endpoint: store.endpoint(), _shared: Some(store) }
+    }
 }
 
 impl City {
+    /// Where the buckets are.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.store.endpoint
+    }
+
     /// Surroundings and operator, and no pipeline yet.
     pub(crate) async fn start() -> Self {
         let mut city = Self::without_operator().await;
@@ -62,33 +86,28 @@ impl City {
 
     pub(crate) async fn without_operator() -> Self {
         let cluster = Cluster::join().await.unwrap();
-        let endpoint = object_store().endpoint();
-        Self::on(&cluster, endpoint).await
+        Self::around(&cluster, Store::shared(), "namespaced", None).await
     }
 
     /// An operator that lives in a namespace of its own, with the rights of that scope of the chart.
     pub(crate) async fn with_operator_elsewhere(scope: &str) -> Self {
         let cluster = Cluster::join().await.unwrap();
         let home = Namespace::create(&cluster).await.unwrap();
-        let mut city = Self::around(&cluster, object_store().endpoint(), scope, Some(home)).await;
+        let mut city = Self::around(&cluster, Store::shared(), scope, Some(home)).await;
         city.start_operator().await;
         city
     }
 
     /// Surroundings on any cluster, with an object store that can be reached from there.
     pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
-        Self::around(cluster, endpoint, "namespaced", None).await
+        Self::around(cluster, Store { endpoint, _shared: None }, "namespaced", None).await
     }
 
-    async fn around(cluster: &Cluster, endpoint: String, scope: &str, home: Option<Namespace>) -> Self {
+    async fn around(cluster: &Cluster, store: Store, scope: &str, home: Option<Namespace>) -> Self {
         let namespace = Namespace::create(cluster).await.unwrap();
-        let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
-        make_kafka(&namespace, "events", &[listener], Some("simple")).await.unwrap();
-        let strimzi = Strimzi::start(&namespace, "events", Mode::Prompt).unwrap();
         let workers = Workers::default();
-        let rules = Rules { workers: workers.behaviour(), ..Rules::default() };
-        let kubelet = Kubelet::start(&namespace, rules).await.unwrap();
-        namespace.apply(&surroundings()).await.unwrap();
+        let Surroundings { kubelet, strimzi } =
+            Surroundings::start(&namespace, workers.behaviour()).await.unwrap();
         let (scope, place) = (format!("scope={scope}"), home.as_ref().unwrap_or(&namespace).name());
         let mut values = vec![scope.clone()];
         if scope == "scope=namespaced" {
@@ -101,7 +120,7 @@ impl City {
         let identity = Identity { namespace: place.to_owned(), account };
         let identity = identity.create(cluster, &rights).await.unwrap();
         whole_suite::granted(&identity, &rights);
-        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, workers }
+        Self { operator: None, identity, kubelet, strimzi, namespace, store, home, workers }
     }
 
     pub(crate) async fn start_operator(&mut self) {
@@ -178,7 +197,7 @@ impl City {
                 "kafka": {"strimzi": {"cluster": "events"}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
-                    "endpoint": self.endpoint, "bucket": self.namespace.name(),
+                    "endpoint": self.store.endpoint, "bucket": self.namespace.name(),
                     "credentialsSecretRef": {"name": "minio"},
                 },
                 "inventory": {"configMapRef": {"name": "city-inventory"}},
@@ -204,12 +223,12 @@ impl City {
     }
 
     /// Lets the alert workers load the bundle, once it holds so many rules.
-    pub(crate) async fn load_rules(&self, count: u64) {
+    pub(crate) async fn load_rules(&self, count: usize) {
         self.load_rules_of(PIPELINE, count).await;
     }
 
     /// The same of another pipeline.
-    pub(crate) async fn load_rules_of(&self, pipeline: &str, count: u64) {
+    pub(crate) async fn load_rules_of(&self, pipeline: &str, count: usize) {
         let loaded = self.workers.load_rules(&self.namespace, &self.kubelet, pipeline, count).await;
         loaded.unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
@@ -253,13 +272,26 @@ impl City {
         }
     }
 
+    /// Waits until the pipeline of that name does not exist.
+    pub(crate) async fn until_gone(&self, name: &str) {
+        let pipelines = self.pipelines();
+        eventually(&format!("{name} is gone"), LIMIT, async || {
+            match pipelines.get_opt(name).await.map_err(|error| error.to_string())? {
+                None => Ok(()),
+                Some(pipeline) => Err(format!("{:?}", pipeline.status.map(|status| status.conditions))),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
+    }
+
     /// A pipeline that does what its spec says.
     pub(crate) async fn ready(&self) -> ParkingPipeline {
         self.ready_with(0).await
     }
 
     /// The same, with so many rules.
-    pub(crate) async fn ready_with(&self, rules: u64) -> ParkingPipeline {
+    pub(crate) async fn ready_with(&self, rules: usize) -> ParkingPipeline {
         self.apply(|_| ()).await;
         self.load_rules(rules).await;
         self.until("Ready", "True").await
@@ -268,29 +300,4 @@ impl City {
     pub(crate) fn log(&self) -> String {
         self.operator.as_ref().map(|operator| operator.log().unwrap()).unwrap_or_default()
     }
-}
-
-fn surroundings() -> String {
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "minio"},
-        "stringData": {"accessKey": KEYS.0, "secretKey": KEYS.1},
-    });
-    let inventory = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "city-inventory"},
-        "data": {"inventory.yaml": "
-revisions:
-- validFrom: 2026-01-01T00:00:00Z
-  timeZone: Europe/London
-  zones:
-  - id: b73d6a5b-0cf9-5c50-872b-fd025065eae2
-    userZoneId: Z1
-    name: First
-    capacity: 10
-    class: general
-    staleAfter: 1h
-    devices:
-    - {id: 4063de01-e745-59a2-94db-1d0989b678b7, type: data_feed}
-"},
-    });
-    format!("{secret}\n---\n{inventory}")
 }

@@ -4,23 +4,14 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, PropagationPolicy},
 };
-use parking_e2e::kubernetes::wait::eventually;
 use serde_json::{Value, json};
 
-use crate::city::{City, LIMIT, PIPELINE};
+use crate::city::{City, PIPELINE};
 
 async fn deleted(city: &City, how: PropagationPolicy) {
     let params = DeleteParams { propagation_policy: Some(how), ..DeleteParams::default() };
     city.pipelines().delete(PIPELINE, &params).await.unwrap();
-    let pipelines = city.pipelines();
-    eventually("the pipeline is gone", LIMIT, async || {
-        match pipelines.get_opt(PIPELINE).await.map_err(|error| error.to_string())? {
-            None => Ok(()),
-            Some(pipeline) => Err(format!("{:?}", pipeline.status.map(|status| status.conditions))),
-        }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+    city.until_gone(PIPELINE).await;
 }
 
 /// Names of the pipeline's objects that exist, by kind; pods and what controllers derive left out.

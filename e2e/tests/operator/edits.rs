@@ -109,6 +109,14 @@ const LAST: &[Row] = &[
     ("objectStore.pathStyle", ARCHIVE, "pathStyle: false"),
 ];
 
+/// What an edit takes away again: a patch of the spec, and objects that go with what it removes.
+const REMOVED: &[(&str, &[&str])] = &[
+    (r#"{"monitoring": null}"#, &["PodMonitor city-", "PrometheusRule city"]),
+    (r#"{"networkPolicy": null}"#, &["NetworkPolicy city-"]),
+    (r#"{"workers": {"archive": {"autoscaling": null}}}"#, &["ScaledObject city-archive"]),
+    (r#"{"workers": {"notify": {"autoscaling": null}}}"#, &["HorizontalPodAutoscaler city-notify"]),
+];
+
 /// Fields that no object shows, or that need servers: the file and the test that follow them.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
@@ -215,6 +223,25 @@ async fn reach(city: &City, rows: &[Row]) {
         let objects = shown(city).await;
         let missing: Vec<_> = rows.iter().filter(|row| !shows(&objects, row)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:#?}")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+}
+
+/// Takes the optional parts away, and waits until nothing of them is left.
+async fn remove(city: &City) {
+    let there = |objects: &BTreeMap<String, String>| -> Vec<String> {
+        let gone = REMOVED.iter().flat_map(|(_, gone)| *gone);
+        gone.flat_map(|place| objects.keys().filter(move |name| name.starts_with(place))).cloned().collect()
+    };
+    assert!(there(&shown(city).await).len() > REMOVED.len(), "the edit made them");
+    for (patch, _) in REMOVED {
+        let spec: Value = serde_json::from_str(patch).unwrap();
+        city.patch(json!({"spec": spec})).await;
+    }
+    eventually("what was taken out of the spec goes", LIMIT, async || match there(&shown(city).await) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
     })
     .await
     .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
@@ -358,6 +385,7 @@ async fn an_edit_of_any_field_reaches_the_objects_and_the_pipeline_is_ready_agai
     city.apply(edit).await;
     reach(&city, EDITED).await;
     city.until_of(PIPELINE, "Ready", "True").await;
+    remove(&city).await;
 
     let sasl = json!({
         "bootstrapServers": "k9:9092", "securityProtocol": "SASL_SSL", "saslMechanism": "PLAIN",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::city::{City, LIMIT, PIPELINE};
 
 /// How many rules there are.
-pub(crate) const RULES: u64 = 2;
+pub(crate) const RULES: usize = 2;
 
 /// Changes the plain manifest into the example's.
 pub(crate) fn enrich(pipeline: &mut Value) {

@@ -60,7 +60,7 @@ fn manifests(city: &City, example: &str) -> String {
         .join("\n---\n")
         .replace("namespace: parking", &here)
         .replace("namespace: kafka", &here)
-        .replace("http://minio.minio:9000", &city.endpoint)
+        .replace("http://minio.minio:9000", city.endpoint())
 }
 
 /// What another field manager would change by applying the same files on the server.
@@ -76,7 +76,7 @@ fn difference(city: &City, manifests: &str) -> String {
     if output.status.success() { String::new() } else { said }
 }
 
-async fn converges_and_rests(example: &str, rules: u64) {
+async fn converges_and_rests(example: &str, rules: usize) {
     let mut city = City::without_operator().await;
     city.start_operator_with(&[RESYNC]).await;
     let manifests = manifests(&city, example);

@@ -15,6 +15,8 @@ use crate::city::{City, PIPELINE};
 
 /// How long an election, a failover or a roll may take: Sentinel is given its times, and the machine does other things.
 pub(crate) const LONG: Duration = Duration::from_mins(3);
+/// Key that a leading master counts up each second.
+const BEAT_KEY: &str = "parking:redis:beat";
 /// Ports of servers and sentinels.
 const PORTS: [(&str, u16); 2] = [("redis", 6379), ("sentinel", 26379)];
 
@@ -193,6 +195,12 @@ impl RedisCity {
         let lines = self.ask(pod, &["INFO", "replication"]).await;
         let found = lines.iter().find_map(|line| line.strip_prefix(&format!("{field}:")));
         found.unwrap_or_default().to_owned()
+    }
+
+    /// How often a server's data was told by a leading master that it is alive: what tells newer data from older.
+    pub(crate) async fn beat(&self, pod: &Pod) -> u64 {
+        let lines = self.ask(pod, &["GET", BEAT_KEY]).await;
+        lines.first().and_then(|line| line.parse().ok()).unwrap_or_default()
     }
 
     /// Deletes a pod without letting its processes end, as a lost node does.

@@ -91,9 +91,11 @@ async fn where_the_master_stays_away_the_server_with_the_newest_data_leads_and_n
     })
     .await;
     city.write("new").await;
-    city.eventually("the other replica has it", async || {
+    let beat = city.beat(&servers[&newest]).await;
+    city.eventually("the other replica has it, and a later beat than the stale one", async || {
         let answer = city.ask(&servers[&newest], &["EXISTS", "new"]).await;
-        if answer == ["1"] { Ok(()) } else { Err(format!("{answer:?}")) }
+        let later = city.beat(&servers[&newest]).await;
+        if answer == ["1"] && later > beat { Ok(()) } else { Err(format!("{answer:?}, beat {later}")) }
     })
     .await;
     let sentinels: Vec<String> = city.members("sentinel").await.into_keys().collect();

@@ -52,18 +52,6 @@ async fn says(city: &City, text: &str) {
     .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
 }
 
-async fn gone(city: &City, what: &str) {
-    let pipelines = city.pipelines();
-    eventually(&format!("the pipeline is gone: {what}"), LIMIT, async || {
-        match pipelines.get_opt(PIPELINE).await.map_err(|error| error.to_string())? {
-            None => Ok(()),
-            Some(pipeline) => Err(format!("{:?}", pipeline.status.map(|status| status.conditions))),
-        }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
-}
-
 fn beside_kafka(city: &City, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("kafka.strimzi.io", "v1", kind));
     Api::namespaced_with(city.namespace.client(), city.namespace.name(), &resource)
@@ -81,7 +69,7 @@ async fn a_retained_user_keeps_the_credentials_that_strimzi_made() {
     }
     assert_eq!(before.len(), 5);
     delete(&city).await;
-    gone(&city, "Retain").await;
+    city.until_gone(PIPELINE).await;
     for (name, uid, data) in before {
         let after = secrets.get(&name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((after.uid(), after.data), (uid, data), "{name}");
@@ -95,7 +83,7 @@ async fn a_pipeline_goes_although_its_kafka_cluster_is_gone() {
         beside_kafka(&city, "Kafka").delete("events", &DeleteParams::default()).await.unwrap();
         city.until("TopicsReady", "False").await;
         delete(&city).await;
-        gone(&city, policy).await;
+        city.until_gone(PIPELINE).await;
         assert_eq!(city.strimzi.topics().is_empty(), policy == "Delete", "{policy}");
     }
 }
@@ -115,7 +103,7 @@ async fn a_pipeline_names_the_topics_that_nobody_lets_go_and_until_when_it_waits
         assert!(Bucket::of(&city).keys().await.is_some_and(|keys| !keys.is_empty()));
 
         city.strimzi.set(Mode::Prompt);
-        gone(&city, policy).await;
+        city.until_gone(PIPELINE).await;
         assert_eq!(city.strimzi.topics().is_empty(), policy == "Delete", "{policy}");
     }
 }
@@ -126,7 +114,7 @@ async fn a_pipeline_goes_although_its_bucket_is_gone() {
         let city = ready_with_policy(policy).await;
         Bucket::of(&city).remove().await;
         delete(&city).await;
-        gone(&city, policy).await;
+        city.until_gone(PIPELINE).await;
         assert_eq!(Bucket::of(&city).keys().await, None, "nothing makes the bucket anew");
     }
 }
@@ -150,7 +138,7 @@ async fn a_bucket_without_its_keys_is_retained_at_once_and_emptied_when_the_keys
                 json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "minio"}, "data": data});
             city.namespace.apply(&again.to_string()).await.unwrap();
         }
-        gone(&city, policy).await;
+        city.until_gone(PIPELINE).await;
         let left = Bucket::of(&city).keys().await.unwrap_or_default();
         assert_eq!(left.is_empty(), policy == "Delete", "{policy}: {left:?}");
     }
@@ -176,7 +164,7 @@ async fn a_pipeline_goes_although_its_redis_does_not_answer() {
         .await
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
         delete(&city).await;
-        gone(&city, policy).await;
+        city.until_gone(PIPELINE).await;
         let left = claims.list(&ListParams::default()).await.unwrap().items;
         let left = left.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).count();
         assert_eq!(left == 0, policy == "Delete", "{policy}: {left} claims");

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
-    rbac::v1::{PolicyRule, Role, RoleBinding},
+    rbac::v1::{ClusterRole, PolicyRule, Role, RoleBinding},
 };
 use kube::{
     Api,
@@ -15,6 +15,7 @@ use crate::{
     city::{City, LIMIT, PIPELINE},
     example::{is_repaired, ready, until_logged},
     holdings::holdings,
+    statistics::{self, JOB, city_with_lake},
     whole_suite::deprived,
 };
 
@@ -89,4 +90,33 @@ async fn one_missing_right_is_named_in_the_condition_of_what_it_concerns() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn where_the_cluster_asks_who_may_block_a_deletion_the_operator_needs_the_right_to_finalizers() {
+    let city = city_with_lake().await;
+    deprived(&city.identity);
+    let roles: Api<ClusterRole> = Api::all(city.namespace.client());
+    let whole = roles.get(&city.identity.account).await.unwrap();
+    let mut reduced = whole.clone();
+    let is_of_finalizers =
+        |rule: &PolicyRule| rule.resources.iter().flatten().any(|resource| resource.ends_with("/finalizers"));
+    reduced.rules.as_mut().unwrap().retain(|rule| !is_of_finalizers(rule));
+    let reduced = roles.replace(&city.identity.account, &PostParams::default(), &reduced).await.unwrap();
+
+    let budgets: Api<PodDisruptionBudget> = city.namespace.api();
+    budgets.delete("city-occupancy", &DeleteParams::default()).await.unwrap();
+    city.namespace.apply(&statistics::manifest(|_| ())).await.unwrap();
+    for object in ["PodDisruptionBudget", JOB] {
+        until_logged(&city, &[object, "blockOwnerDeletion"]).await;
+    }
+
+    let whole = ClusterRole { metadata: reduced.metadata, ..whole };
+    roles.replace(&city.identity.account, &PostParams::default(), &whole).await.unwrap();
+    eventually("the budget", LIMIT, async || {
+        budgets.get("city-occupancy").await.map_err(|error| error.to_string())
+    })
+    .await
+    .unwrap();
+    statistics::next_run(&city, &[].into()).await;
 }

@@ -1,12 +1,11 @@
 //! Several pipelines in one bucket, and a prefix that belongs to somebody else.
 
 use kube::api::DeleteParams;
-use parking_e2e::kubernetes::wait::eventually;
 use serde_json::json;
 
 use crate::{
     bucket::Bucket,
-    city::{City, LIMIT, PIPELINE},
+    city::{City, PIPELINE},
 };
 
 const TAKE_OVER: &str = "parking.tinyx.io/take-over-bucket";
@@ -18,15 +17,7 @@ fn owner_key(city: &City, name: &str) -> String {
 
 async fn gone(city: &City, name: &str) {
     city.pipelines().delete(name, &DeleteParams::background()).await.unwrap();
-    let pipelines = city.pipelines();
-    eventually("the pipeline is gone", LIMIT, async || {
-        match pipelines.get_opt(name).await.map_err(|error| error.to_string())? {
-            None => Ok(()),
-            Some(pipeline) => Err(format!("{:?}", pipeline.status.map(|status| status.conditions))),
-        }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+    city.until_gone(name).await;
 }
 
 #[tokio::test]

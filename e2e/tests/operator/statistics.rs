@@ -1,11 +1,15 @@
 //! A statistics job from the lake's first event to the last window, whatever happens to its runs and to itself.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use parking_crds::{
     lake_index::{self, LakeIndex, Table, TableState},
@@ -98,6 +102,17 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    fn said(name: String, annotations: &BTreeMap<String, String>) -> Self {
+        let text = |key: &str| annotations[&format!("parking.tinyx.io/{key}")].clone();
+        Self {
+            name,
+            from: text("windows-from"),
+            until: text("windows-until"),
+            attempt: text("attempt"),
+            computation: text("computation"),
+        }
+    }
+
     fn windows(&self) -> String {
         format!("{}/{}", self.from, self.until)
     }
@@ -105,19 +120,15 @@ impl Run {
 
 pub(crate) async fn runs(city: &City) -> Vec<Run> {
     let jobs: Api<Job> = city.namespace.api();
-    let selector = ListParams::default().labels(&format!("parking.tinyx.io/stats-job={JOB}"));
     let read = |job: Job| {
         let said = job.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
-        let text = |key: &str| said[&format!("parking.tinyx.io/{key}")].clone();
-        Run {
-            name: job.metadata.name.unwrap(),
-            from: text("windows-from"),
-            until: text("windows-until"),
-            attempt: text("attempt"),
-            computation: text("computation"),
-        }
+        Run::said(job.metadata.name.unwrap(), &said)
     };
-    jobs.list(&selector).await.unwrap().items.into_iter().map(read).collect()
+    jobs.list(&of_the_job()).await.unwrap().items.into_iter().map(read).collect()
+}
+
+fn of_the_job() -> ListParams {
+    ListParams::default().labels(&format!("parking.tinyx.io/stats-job={JOB}"))
 }
 
 /// Waits for a run that was not known yet.
@@ -282,4 +293,67 @@ async fn a_run_that_fails_is_tried_again_under_another_name_and_the_history_stay
     })
     .await
     .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+}
+
+fn spark(city: &City) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk("sparkoperator.k8s.io", "v1beta2", "SparkApplication");
+    Api::namespaced_with(city.namespace.client(), city.namespace.name(), &ApiResource::from_gvk(&gvk))
+}
+
+/// The runs on Spark, each with the spec of its application.
+async fn applications(city: &City) -> Vec<(Run, Value)> {
+    let read = |object: DynamicObject| {
+        (Run::said(object.name_any(), object.annotations()), object.data["spec"].clone())
+    };
+    spark(city).list(&of_the_job()).await.unwrap().items.into_iter().map(read).collect()
+}
+
+/// Waits for a run on Spark that was not known yet.
+async fn next_application(city: &City, known: &[&Run]) -> (Run, Value) {
+    eventually("another application", 3 * LIMIT, async || {
+        let mut new = applications(city).await;
+        new.retain(|(run, _)| !known.contains(&run));
+        if new.len() == 1 { Ok(new.remove(0)) } else { Err(format!("{new:?}")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()))
+}
+
+/// The operator of Spark reports how an application stands.
+async fn report(city: &City, run: &Run, state: &str) {
+    let status = json!({"status": {"applicationState": {"state": state}}});
+    spark(city).patch_status(&run.name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_on_spark_is_an_application_of_the_users_image_tried_again_when_it_fails() {
+    let city = city_with_lake().await;
+    let on_spark = |job: &mut Value| {
+        job["spec"]["engine"] = json!({"spark": {"image": "statistics:of-the-user", "executors": 3}});
+        job["spec"]["failedRunsHistoryLimit"] = json!(0);
+    };
+    city.namespace.apply(&manifest(on_spark)).await.unwrap();
+    let (first, spec) = next_application(&city, &[]).await;
+    assert_eq!(spec["image"], "statistics:of-the-user");
+    assert_eq!(spec["executor"]["instances"], 3);
+    assert_eq!(first.windows(), "2026-01-02T00:00:00Z/2026-01-05T00:00:00Z");
+    let arguments = spec["arguments"].to_string();
+    for told in [&first.from, &first.until] {
+        assert!(arguments.contains(told), "{arguments}");
+    }
+
+    report(&city, &first, "FAILED").await;
+    let (second, _) = next_application(&city, &[&first]).await;
+    assert_eq!((second.windows(), second.attempt.as_str()), (first.windows(), "2"));
+    eventually("the failed one goes", LIMIT, async || match applications(&city).await {
+        left if left.iter().all(|(run, _)| run.name != first.name) => Ok(()),
+        left => Err(format!("{left:?}")),
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+
+    Lake::of(&city).computed(&second).await;
+    report(&city, &second, "COMPLETED").await;
+    let done = until(&city, |job| says(job, "Complete", "True", "")).await;
+    assert_eq!(last_window(&done), Some(day(4).as_str()));
 }

@@ -78,6 +78,13 @@ fn pairs(rule: PolicyRule) -> Vec<Right> {
     rights
 }
 
+/// Asked by the admission of owner references while an owned object is written, and so in no line of the log;
+/// the tests of rights take it away and see the writes refused.
+const ADMISSION: [(&str, &str, &str); 2] = [
+    ("parking.tinyx.io", "parkingpipelines/finalizers", "update"),
+    ("parking.tinyx.io", "statsjobs/finalizers", "update"),
+];
+
 /// What a request took: an apply that makes an object needs the right to create it as well.
 fn used(event: &AuditEvent) -> Vec<Right> {
     let right = |verb: &str| (event.group().to_owned(), event.resource_path(), verb.to_owned());
@@ -97,7 +104,7 @@ fn is_whole_suite() -> bool {
 }
 
 #[tokio::test]
-async fn the_operator_lacks_no_right_that_it_asks_for() {
+async fn the_operator_has_the_rights_that_it_asks_for_and_no_others() {
     if !is_whole_suite() {
         return eprintln!("skipped: only some of the tests run");
     }
@@ -119,10 +126,11 @@ async fn the_operator_lacks_no_right_that_it_asks_for() {
         .flat_map(|event| used(event))
         .collect();
     assert!(denied.is_empty(), "the operator asks for what the chart does not grant: {denied:#?}");
-    let used: BTreeSet<Right> =
-        own.iter().filter(|event| !event.is_denied()).flat_map(|event| used(event)).collect();
+    let admission = ADMISSION.map(|(group, resource, verb)| (group.into(), resource.into(), verb.into()));
+    let allowed = own.iter().filter(|event| !event.is_denied()).flat_map(|event| used(event));
+    let used: BTreeSet<Right> = allowed.chain(admission).collect();
     let granted: BTreeSet<Right> = operators.values().flatten().cloned().collect();
     assert!(!granted.is_empty(), "no test has an operator");
     let idle: Vec<&Right> = granted.difference(&used).collect();
-    eprintln!("granted, and needed by no test: {idle:?}");
+    assert!(idle.is_empty(), "the chart grants what no test needs: {idle:#?}");
 }

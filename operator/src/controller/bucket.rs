@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use parking_crds::{
+    condition::ConditionType,
     names::ObjectName,
     pipeline::ParkingPipeline,
     topology::{PipelineId, Topology},
@@ -109,7 +110,7 @@ pub(super) fn of_pipeline(
     let known = context.remember(id, |memory| memory.bucket.as_ref().map(|known| known.store.clone()));
     known.ok_or_else(|| {
         Problem::waiting(
-            parking_crds::condition::ConditionType::BucketReady,
+            ConditionType::BucketReady,
             format!(
                 "the bucket of ParkingPipeline {} is not ready yet: see its condition BucketReady",
                 pipeline.name_any()
@@ -136,15 +137,9 @@ fn access(
 ) -> Result<(String, Access), Problem> {
     let spec = &pipeline.spec.object_store;
     let secret = |name: &ObjectName| {
-        observed.secrets.get(&(id.namespace.to_string(), name.to_string())).ok_or_else(|| {
-            Problem::missing(
-                parking_crds::condition::ConditionType::BucketReady,
-                format!(
-                    "Secret {}/{name} does not exist: create it, or remove the reference to it",
-                    id.namespace
-                ),
-            )
-        })
+        observed
+            .secret(&id.namespace, name)
+            .ok_or_else(|| Problem::missing_secret(ConditionType::BucketReady, &id.namespace, name))
     };
     let mut versions = format!("{spec:?}");
     let login = match &spec.credentials_secret_ref {
@@ -182,7 +177,7 @@ fn member(secret: &Secret, name: &ObjectName, key: &str) -> Result<String, Probl
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     value.and_then(|value| String::from_utf8(value.0.clone()).ok()).ok_or_else(|| {
         Problem::invalid(
-            parking_crds::condition::ConditionType::BucketReady,
+            ConditionType::BucketReady,
             format!("Secret {name} has no text under the key {key}: add it"),
         )
     })

@@ -31,7 +31,7 @@ use crate::{
         pipeline::Counts,
         workers::{WorkersStand, workers},
     },
-    validate::{Assembled, Facts, assemble, live_topics, topic_ids},
+    validate::{Assembled, Facts, assemble},
     wall_clock,
 };
 
@@ -131,7 +131,7 @@ async fn look(
     context.rollouts.note(id, stand.rolling, stand.failing);
     let mut look = Look {
         problems: assembled.problems.clone(),
-        topic_ids: Some(topic_ids(&topology, &live_topics(&observed), &known_ids)),
+        topic_ids: Some(assembled.topic_ids.clone()),
         ..Look::default()
     };
     look.problems.extend(timed_out(&decision));
@@ -282,7 +282,7 @@ fn watch_secrets(id: &PipelineId, observed: &Observed, context: &Context) {
     let own = own_secrets(id);
     let interests = observed.secret_names.iter().map(|(namespace, name)| {
         let copied = namespace == id.namespace.as_str() && own.iter().any(|own| own.as_str() == name);
-        let seen = observed.secrets.get(&(namespace.clone(), name.clone()));
+        let seen = observed.secret(namespace, name);
         let version = seen.map_or(SecretVersion::Absent, |secret| {
             SecretVersion::Present(secret.resource_version().unwrap_or_default())
         });

@@ -105,7 +105,7 @@ fn asked(pipeline: &ParkingPipeline) -> Option<String> {
 
 /// The passwords as this operator left them, or else as the Secret holds them: what else is written there is undone.
 fn known_login(id: &PipelineId, observed: &Observed, context: &Context) -> Option<RedisLogin> {
-    let secret = observed.secrets.get(&(id.namespace.to_string(), id.redis_secret().to_string()));
+    let secret = observed.secret(&id.namespace, &id.redis_secret());
     context.remember(id, |memory| {
         if memory.login.is_none() {
             memory.login = secret.and_then(RedisLogin::of);
@@ -195,12 +195,14 @@ fn member(pod: &Pod, set: &str, revision: Option<&str>, host: &dyn Fn(u16) -> St
     let name = pod.name_any();
     let ordinal = name.strip_prefix(set)?.strip_prefix('-')?.parse().ok()?;
     let status = pod.status.clone().unwrap_or_default();
-    let conditions = status.conditions.unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
     Some(Member {
         ordinal,
         host: host(ordinal),
         ip: status.pod_ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
-        ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        running: containers
+            .iter()
+            .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some())),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         // A set that is made anew around its pods says nothing of them before its controller has looked.
         revision_current: revision.is_none_or(|revision| {

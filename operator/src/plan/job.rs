@@ -17,14 +17,10 @@ use k8s_openapi::{
             SeccompProfile, SecretVolumeSource, SecurityContext, ServiceAccount, Volume, VolumeMount,
         },
     },
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::{ObjectMeta, OwnerReference},
-    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use kube::ResourceExt;
 use parking_crds::{
-    manifest::API_VERSION,
     names::ObjectName,
     stats_run::{EXIT_REFUSED, StatsRunConfig, arguments},
     version::Version,
@@ -32,7 +28,7 @@ use parking_crds::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Plan, Planned, spark_application};
+use super::{Plan, Planned, metadata::owner_reference, spark_application};
 use crate::{labels, owned_kinds::OwnedKind, stats_job::runs::RunPlan, validate::ValidJob};
 
 /// What the pods are for, as their label says.
@@ -82,20 +78,11 @@ pub(super) fn labels_of(job: &ValidJob) -> BTreeMap<String, String> {
 }
 
 pub(super) fn metadata(job: &ValidJob, name: String) -> ObjectMeta {
-    let owner = &job.owner;
-    let reference = OwnerReference {
-        api_version: API_VERSION.to_owned(),
-        kind: owner.kind.to_owned(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
     ObjectMeta {
         name: Some(name),
         namespace: Some(job.namespace.to_string()),
         labels: Some(labels_of(job)),
-        owner_references: (!owner.uid.is_empty()).then(|| vec![reference]),
+        owner_references: owner_reference(&job.owner),
         ..ObjectMeta::default()
     }
 }

@@ -9,11 +9,14 @@ use parking_crds::manifest::API_VERSION;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{labels, validate::ValidPipeline};
+use crate::{
+    labels,
+    validate::{Owner, ValidPipeline},
+};
 
 /// Metadata of an object that the garbage collector removes with the pipeline.
 pub(super) fn owned(pipeline: &ValidPipeline, component: &str, name: impl Into<String>) -> ObjectMeta {
-    ObjectMeta { owner_references: owner_reference(pipeline), ..unowned(pipeline, component, name) }
+    ObjectMeta { owner_references: owner_reference(&pipeline.owner), ..unowned(pipeline, component, name) }
 }
 
 /// Metadata of an object that only the finalizer removes.
@@ -40,8 +43,7 @@ pub(super) fn with_spec(metadata: ObjectMeta, spec: &impl Serialize) -> DynamicO
 }
 
 /// Nothing when planned offline: the owner has no uid yet.
-fn owner_reference(pipeline: &ValidPipeline) -> Option<Vec<OwnerReference>> {
-    let owner = &pipeline.owner;
+pub(super) fn owner_reference(owner: &Owner) -> Option<Vec<OwnerReference>> {
     (!owner.uid.is_empty()).then(|| {
         vec![OwnerReference {
             api_version: API_VERSION.to_owned(),

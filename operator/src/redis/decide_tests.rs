@@ -34,7 +34,7 @@ fn member(kind: &str, ordinal: u16) -> Member {
         ordinal,
         host: format!("{kind}-{ordinal}.host"),
         ip: Some([10, 0, 0, u8::try_from(ordinal).unwrap()].into()),
-        ready: true,
+        running: true,
         terminating: false,
         revision_current: true,
     }
@@ -345,10 +345,12 @@ fn nothing_rolls_while_anything_is_out_of_step() {
 fn a_pod_that_cannot_start_is_made_anew_without_waiting_for_it() {
     let mut seen = calm();
     seen.servers[2].answer = Answer::Silent;
-    seen.servers[2].member.ready = false;
+    seen.servers[2].member.running = false;
     assert_eq!(look(&seen, &wanted()).report.delete_pods, Vec::<String>::new());
     seen.servers[2].member.revision_current = false;
     assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-2"]);
+    seen.servers[2].member.running = true;
+    assert_eq!(look(&seen, &wanted()).report.delete_pods, Vec::<String>::new(), "it is only slow");
 }
 
 #[test]
@@ -460,8 +462,8 @@ fn any_seen() -> impl Strategy<Value = RedisSeen> {
     let sentinel = (prop::option::of(0_u16..3), prop::bool::weighted(0.8), any::<bool>());
     (prop::collection::vec(pod, 3), prop::collection::vec(sentinel, 3)).prop_map(|(pods, watchers)| {
         let mut seen = RedisSeen { servers: Vec::new(), sentinels: Vec::new() };
-        for (n, (answer, ready, terminating, revision_current)) in (0_u16..).zip(pods) {
-            let member = Member { ready, terminating, revision_current, ..member("r", n) };
+        for (n, (answer, running, terminating, revision_current)) in (0_u16..).zip(pods) {
+            let member = Member { running, terminating, revision_current, ..member("r", n) };
             seen.servers.push(Asked { member, answer });
         }
         for (n, (named, answers, revision_current)) in watchers.into_iter().enumerate() {

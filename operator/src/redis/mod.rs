@@ -78,8 +78,8 @@ pub struct Member {
     pub host: String,
     /// Its address, once it has one.
     pub ip: Option<IpAddr>,
-    /// Whether it is ready.
-    pub ready: bool,
+    /// Whether its program runs.
+    pub running: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Whether it was made from the newest template.

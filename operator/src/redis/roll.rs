@@ -36,15 +36,16 @@ pub(super) fn next(seen: &RedisSeen, wanted: &Wanted, master: &Asked<Server>) ->
         .unwrap_or(Step::None)
 }
 
-/// A pod of an old template that neither answers nor is ready cannot become so: nothing is lost with it.
+/// A pod of an old template whose program does not run: nothing is lost with it. One that runs and is slow to answer
+/// waits for its turn.
 fn broken(seen: &RedisSeen) -> Option<Step> {
     let silent_server = seen.servers.iter().filter(|asked| asked.answer == Answer::Silent).map(|a| &a.member);
     let silent_sentinel =
         seen.sentinels.iter().filter(|asked| asked.answer == Answer::Silent).map(|a| &a.member);
     let member = silent_server
         .chain(silent_sentinel)
-        .find(|member| !member.revision_current && !member.ready && !member.terminating)?;
-    Some(delete(&member.pod, "does not become ready and has an old template"))
+        .find(|member| !member.revision_current && !member.running && !member.terminating)?;
+    Some(delete(&member.pod, "does not start and has an old template"))
 }
 
 /// Why nothing may be moved now.

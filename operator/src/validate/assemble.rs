@@ -21,16 +21,18 @@ use serde_json::Value;
 
 use super::{
     BundledRule, ExistingClaim, Owner, RedisLogin, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis,
-    accept, kafka, observed_log, storage, topics,
+    accept, kafka, observed_log, storage, topic_ids, topics,
 };
 use crate::{
     apis::Apis,
+    foreign::strimzi::KafkaTopic,
     labels,
     live::{Observed, typed},
     owned_kinds::OwnedKind,
     plan::{
-        credentials::{own_secrets, secret_hash},
-        plan, redis, secrets_of, worker_config,
+        Plan,
+        credentials::{self, own_secrets, secret_hash},
+        redis, secrets_of, worker_config,
     },
     problem::Problem,
     settings::PlanSettings,
@@ -81,6 +83,8 @@ pub struct Assembled {
     pub grow: Vec<String>,
     /// Whether nobody uses the password of Redis before the current one any more: it is no longer planned.
     pub previous_unused: bool,
+    /// Ids of the topics, to be kept for the next look.
+    pub topic_ids: BTreeMap<String, String>,
 }
 
 /// Judges a pipeline.
@@ -101,9 +105,11 @@ pub fn assemble(facts: Facts<'_>) -> Assembled {
             Err(problems) => (None, problems),
         };
     problems.extend(kafka_problems);
+    let live_topics = live_topics(facts.observed);
     if matches!(kafka, Some(ValidKafka::Strimzi(_))) {
-        problems.extend(topics(&facts.topology, &live_topics(facts.observed), facts.topic_ids));
+        problems.extend(topics(&facts.topology, &live_topics, facts.topic_ids));
     }
+    let topic_ids = topic_ids(&facts.topology, &live_topics, facts.topic_ids);
     let mut grow = Vec::new();
     let redis = facts.pipeline.spec.redis.managed.as_ref().map_or(ValidRedis::External, |managed| {
         let storage = storage(managed.storage(), &claims(facts.observed), facts.volumes_grow);
@@ -142,7 +148,7 @@ pub fn assemble(facts: Facts<'_>) -> Assembled {
         valid.redis = if previous_unused { without_previous(valid.redis) } else { valid.redis };
         valid
     });
-    Assembled { valid, problems, verdicts, grow, previous_unused }
+    Assembled { valid, problems, verdicts, grow, previous_unused, topic_ids }
 }
 
 fn verdicts(
@@ -210,7 +216,7 @@ fn seen_kafka(apis: &Apis, observed: &Observed) -> SeenKafka {
 }
 
 /// The pipeline's topics by the name of their resource.
-pub fn live_topics(observed: &Observed) -> BTreeMap<String, crate::foreign::strimzi::KafkaTopic> {
+fn live_topics(observed: &Observed) -> BTreeMap<String, KafkaTopic> {
     let topics = observed.live.of_kind(OwnedKind::KafkaTopic);
     topics.filter_map(|topic| Some((topic.name_any(), typed(topic)?))).collect()
 }
@@ -273,17 +279,11 @@ fn missing_secrets(observed: &Observed, topology: &Topology) -> Vec<Problem> {
     named
         .into_iter()
         .filter(|name| !own.contains(name))
-        .filter(|name| !observed.secrets.contains_key(&(id.namespace.to_string(), name.to_string())))
+        .filter(|name| observed.secret(&id.namespace, name).is_none())
         .map(|name| {
             let lake = topology.workers.iter().any(|worker| lake_names(&worker.config.lake, &name));
             let condition = if lake { ConditionType::BucketReady } else { ConditionType::WorkersAvailable };
-            Problem::missing(
-                condition,
-                format!(
-                    "Secret {}/{name} does not exist: create it, or remove the reference to it",
-                    id.namespace
-                ),
-            )
+            Problem::missing_secret(condition, &id.namespace, &name)
         })
         .collect()
 }
@@ -298,11 +298,11 @@ fn lake_names(lake: &Lake, name: &ObjectName) -> bool {
 /// A hash for each role over the Secrets that it mounts, the operator's own as they are planned. A role of which one
 /// does not exist yet has none.
 fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, String> {
-    let namespace = valid.id.namespace.to_string();
-    let mut planned: BTreeMap<String, BTreeMap<String, String>> = plan(valid)
+    let mut copies = Plan::default();
+    credentials::add(&mut copies, valid);
+    let mut planned: BTreeMap<String, BTreeMap<String, String>> = copies
         .objects
         .into_iter()
-        .filter(|object| object.kind == OwnedKind::Secret)
         .map(|object| {
             let data = object.manifest.get("data").cloned().unwrap_or_default();
             (object.name, serde_json::from_value(data).unwrap_or_default())
@@ -326,7 +326,7 @@ fn secret_hashes(valid: &ValidPipeline, observed: &Observed) -> BTreeMap<Role, S
                     let data = planned
                         .get(&name)
                         .cloned()
-                        .or_else(|| observed.secrets.get(&(namespace.clone(), name.clone())).map(encoded))?;
+                        .or_else(|| observed.secret(&valid.id.namespace, &name).map(encoded))?;
                     Some((name, data))
                 })
                 .collect();

@@ -13,7 +13,7 @@ pub mod rule;
 mod stats_job;
 pub mod topic;
 
-pub use assemble::{Assembled, Facts, assemble, live_topics};
+pub use assemble::{Assembled, Facts, assemble};
 pub use kafka::{SeenKafka, authority_secret, kafka, observed_log};
 pub use offline::{offline, runs};
 pub use pipeline::{
@@ -24,4 +24,4 @@ pub use redis::{ExistingClaim, storage};
 pub use redis_login::RedisLogin;
 pub use rule::accept;
 pub use stats_job::{JobSurroundings, RunEnvironment, ValidJob, referenced_secrets, stats_job};
-pub use topic::{topic_ids, topics};
+pub(crate) use topic::{topic_ids, topics};

@@ -149,8 +149,7 @@ impl Surroundings<'_> {
             settings: &settings,
             kafka_namespaces: &self.kafka_namespaces(pipeline, &topology.pipeline),
             login: observed
-                .secrets
-                .get(&(topology.pipeline.namespace.to_string(), topology.pipeline.redis_secret().to_string()))
+                .secret(&topology.pipeline.namespace, &topology.pipeline.redis_secret())
                 .and_then(RedisLogin::of)
                 .unwrap_or_else(|| RedisLogin::new(KeptSecret("made-by-the-operator".to_owned()), None)),
             previous_may_go: false,
