@@ -14,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use parking_operator::{
     redis::{
-        BEAT_KEY, Decision, MASTER_NAME, Member, Members, Part, Passwords, RedisAction, RedisSeen,
+        BEAT_KEY, Decision, Life, MASTER_NAME, Member, Members, Part, Passwords, RedisAction, RedisSeen,
         SERVER_PORT, Server, WAITING, Waits, Wanted, act, decide, digest, observe,
     },
     validate::KeptSecret,
@@ -80,7 +80,7 @@ fn member(pod: &str, ordinal: u16, ip: Ipv4Addr) -> Member {
         ordinal,
         host: ip.to_string(),
         ip: Some(IpAddr::V4(ip)),
-        running: true,
+        life: Life::Ready,
         terminating: false,
         revision_current: true,
     }

@@ -95,6 +95,8 @@ async fn one_missing_right_is_named_in_the_condition_of_what_it_concerns() {
 #[tokio::test]
 async fn where_the_cluster_asks_who_may_block_a_deletion_the_operator_needs_the_right_to_finalizers() {
     let city = city_with_lake().await;
+    city.load_rules(0).await;
+    city.until("Ready", "True").await;
     deprived(&city.identity);
     let roles: Api<ClusterRole> = Api::all(city.namespace.client());
     let whole = roles.get(&city.identity.account).await.unwrap();
@@ -107,16 +109,15 @@ async fn where_the_cluster_asks_who_may_block_a_deletion_the_operator_needs_the_
     let budgets: Api<PodDisruptionBudget> = city.namespace.api();
     budgets.delete("city-occupancy", &DeleteParams::default()).await.unwrap();
     city.namespace.apply(&statistics::manifest(|_| ())).await.unwrap();
-    for object in ["PodDisruptionBudget", JOB] {
-        until_logged(&city, &[object, "blockOwnerDeletion"]).await;
-    }
+    let pipeline = city.until("WorkersAvailable", "False").await;
+    let told: Vec<String> =
+        pipeline.status.unwrap().conditions.into_iter().map(|condition| condition.message).collect();
+    let refused = |told: &String| told.contains("city-occupancy") && told.contains("blockOwnerDeletion");
+    assert!(told.iter().any(refused), "{told:#?}");
+    until_logged(&city, &[JOB, "blockOwnerDeletion"]).await;
 
     let whole = ClusterRole { metadata: reduced.metadata, ..whole };
     roles.replace(&city.identity.account, &PostParams::default(), &whole).await.unwrap();
-    eventually("the budget", LIMIT, async || {
-        budgets.get("city-occupancy").await.map_err(|error| error.to_string())
-    })
-    .await
-    .unwrap();
+    city.until("Ready", "True").await;
     statistics::next_run(&city, &[].into()).await;
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use k8s_openapi::api::{core::v1::Pod, storage::v1::StorageClass};
+use k8s_openapi::api::{
+    core::v1::{Pod, PodStatus},
+    storage::v1::StorageClass,
+};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use parking_crds::{
     condition::ConditionType,
@@ -22,7 +25,7 @@ use crate::{
         sentinel,
     },
     problem::Problem,
-    redis::{Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
+    redis::{Life, Member, Members, Passwords, RedisReport, Wanted, act, decide, observe},
     validate::{KeptSecret, RedisLogin, ValidPipeline},
     wall_clock,
 };
@@ -191,18 +194,29 @@ fn members(id: &PipelineId, observed: &Observed, context: &Context) -> Members {
     }
 }
 
+fn life(status: &PodStatus) -> Life {
+    let mut conditions = status.conditions.iter().flatten();
+    let mut containers = status.container_statuses.iter().flatten();
+    if conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        Life::Ready
+    } else if containers
+        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
+    {
+        Life::Runs
+    } else {
+        Life::Waits
+    }
+}
+
 fn member(pod: &Pod, set: &str, revision: Option<&str>, host: &dyn Fn(u16) -> String) -> Option<Member> {
     let name = pod.name_any();
     let ordinal = name.strip_prefix(set)?.strip_prefix('-')?.parse().ok()?;
     let status = pod.status.clone().unwrap_or_default();
-    let containers = status.container_statuses.unwrap_or_default();
     Some(Member {
         ordinal,
         host: host(ordinal),
+        life: life(&status),
         ip: status.pod_ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
-        running: containers
-            .iter()
-            .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some())),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         // A set that is made anew around its pods says nothing of them before its controller has looked.
         revision_current: revision.is_none_or(|revision| {

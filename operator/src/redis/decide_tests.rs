@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    redis::{ELECTION_WAIT, LOADING_WAIT, LoginSeen, Member, Passwords, Target, WAITING, digest},
+    redis::{ELECTION_WAIT, LOADING_WAIT, Life, LoginSeen, Member, Passwords, Target, WAITING, digest},
     validate::KeptSecret,
 };
 
@@ -34,7 +34,7 @@ fn member(kind: &str, ordinal: u16) -> Member {
         ordinal,
         host: format!("{kind}-{ordinal}.host"),
         ip: Some([10, 0, 0, u8::try_from(ordinal).unwrap()].into()),
-        running: true,
+        life: Life::Ready,
         terminating: false,
         revision_current: true,
     }
@@ -342,14 +342,28 @@ fn nothing_rolls_while_anything_is_out_of_step() {
 }
 
 #[test]
+fn the_next_pod_waits_until_the_new_one_is_ready_though_it_has_all_data() {
+    let mut seen = calm();
+    seen.servers[1].member.revision_current = false;
+    seen.servers[2].member.life = Life::Runs;
+    let waits = look(&seen, &wanted()).report;
+    assert_eq!(waits.delete_pods, Vec::<String>::new());
+    assert!(waits.progressing.is_some_and(|why| why.contains("r-2 is not ready")));
+    seen.servers[2].member.life = Life::Ready;
+    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-1"]);
+    seen.servers[1].member.life = Life::Runs;
+    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-1"], "what is old need not be ready");
+}
+
+#[test]
 fn a_pod_that_cannot_start_is_made_anew_without_waiting_for_it() {
     let mut seen = calm();
     seen.servers[2].answer = Answer::Silent;
-    seen.servers[2].member.running = false;
+    seen.servers[2].member.life = Life::Waits;
     assert_eq!(look(&seen, &wanted()).report.delete_pods, Vec::<String>::new());
     seen.servers[2].member.revision_current = false;
     assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-2"]);
-    seen.servers[2].member.running = true;
+    seen.servers[2].member.life = Life::Runs;
     assert_eq!(look(&seen, &wanted()).report.delete_pods, Vec::<String>::new(), "it is only slow");
 }
 
@@ -458,12 +472,13 @@ fn any_server() -> impl Strategy<Value = Answer<Server>> {
 }
 
 fn any_seen() -> impl Strategy<Value = RedisSeen> {
-    let pod = (any_server(), prop::bool::weighted(0.8), prop::bool::weighted(0.1), any::<bool>());
+    let life = prop_oneof![8 => Just(Life::Ready), 1 => Just(Life::Runs), 1 => Just(Life::Waits)];
+    let pod = (any_server(), life, prop::bool::weighted(0.1), any::<bool>());
     let sentinel = (prop::option::of(0_u16..3), prop::bool::weighted(0.8), any::<bool>());
     (prop::collection::vec(pod, 3), prop::collection::vec(sentinel, 3)).prop_map(|(pods, watchers)| {
         let mut seen = RedisSeen { servers: Vec::new(), sentinels: Vec::new() };
-        for (n, (answer, running, terminating, revision_current)) in (0_u16..).zip(pods) {
-            let member = Member { running, terminating, revision_current, ..member("r", n) };
+        for (n, (answer, life, terminating, revision_current)) in (0_u16..).zip(pods) {
+            let member = Member { life, terminating, revision_current, ..member("r", n) };
             seen.servers.push(Asked { member, answer });
         }
         for (n, (named, answers, revision_current)) in watchers.into_iter().enumerate() {

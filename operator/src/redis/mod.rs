@@ -67,6 +67,17 @@ pub const FILES_WAIT: SignedDuration = SignedDuration::from_secs(90);
 /// Bytes of the replication stream by which a replica in step may be behind.
 pub const IN_STEP: u64 = 1 << 20;
 
+/// How far a pod has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Its program does not run: it waits for an image, a volume or another try.
+    Waits,
+    /// Its program runs.
+    Runs,
+    /// It is ready.
+    Ready,
+}
+
 /// One pod, as it was observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -78,8 +89,8 @@ pub struct Member {
     pub host: String,
     /// Its address, once it has one.
     pub ip: Option<IpAddr>,
-    /// Whether its program runs.
-    pub running: bool,
+    /// How far it has come.
+    pub life: Life,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Whether it was made from the newest template.

@@ -3,7 +3,7 @@
 //! Only asked while a majority of the sentinels names a master that leads. Invariant: at most one pod goes at a
 //! time, and one that answers only while every other one is in step.
 
-use super::{Answer, Asked, IN_STEP, Part, RedisAction, RedisSeen, Sentinel, Server, Wanted, Watched};
+use super::{Answer, Asked, IN_STEP, Life, Part, RedisAction, RedisSeen, Sentinel, Server, Wanted, Watched};
 
 /// What is next.
 pub(super) enum Step {
@@ -44,7 +44,7 @@ fn broken(seen: &RedisSeen) -> Option<Step> {
         seen.sentinels.iter().filter(|asked| asked.answer == Answer::Silent).map(|a| &a.member);
     let member = silent_server
         .chain(silent_sentinel)
-        .find(|member| !member.revision_current && !member.running && !member.terminating)?;
+        .find(|member| !member.revision_current && member.life == Life::Waits && !member.terminating)?;
     Some(delete(&member.pod, "does not start and has an old template"))
 }
 
@@ -57,6 +57,12 @@ fn unrest(seen: &RedisSeen, wanted: &Wanted, master: &Asked<Server>) -> Option<S
     if let Some(asked) = seen.servers.iter().find(|asked| asked.member.terminating || !in_step(asked, master))
     {
         return Some(format!("pod {} is not in step with its master", asked.member.pod));
+    }
+    // One of the old template may never be ready, and the new one may be the cure.
+    if let Some(asked) =
+        seen.servers.iter().find(|asked| asked.member.revision_current && asked.member.life != Life::Ready)
+    {
+        return Some(format!("pod {} is not ready yet", asked.member.pod));
     }
     let calm = |asked: &&Asked<Sentinel>| {
         let watched = asked.answer.says().and_then(|said| said.watched.as_ref());
