@@ -35,7 +35,7 @@ use crate::{
 /// How long anything may take while several cities are busy.
 const LIMIT: Duration = Duration::from_mins(2);
 /// For how long cities of a sample begin another life.
-const SAMPLE: Duration = Duration::from_secs(60);
+const SAMPLE: Duration = Duration::from_mins(1);
 /// The same where every write has its kill.
 const ALL: Duration = Duration::from_hours(12);
 /// Lives of a sample at most.
@@ -270,20 +270,19 @@ async fn share_lives<L: Iterator<Item = Life>>(
     let mut cities: Vec<Mortal> =
         std::iter::once(first).chain(join_all((1..cities).map(|_| Mortal::start())).await).collect();
     let (lives, begun) = (RefCell::new(plan(writes)), Instant::now());
-    let lived = cities.iter_mut().enumerate().map(async |(number, city)| {
+    let ends = cities.iter_mut().enumerate().map(async |(number, city)| {
         let (mut kills, mut planned) = (0, 0);
         loop {
             let life = lives.borrow_mut().next().filter(|_| planned == 0 || begun.elapsed() < time);
             let Some(life) = life else { return (kills, planned) };
-            let at = begun.elapsed();
             planned += life.iter().flatten().count();
             kills += city.live(life, &undisturbed).await;
-            println!("city {number}: {life:?}, {:.1?} from {at:.1?}", begun.elapsed() - at);
+            println!("{:.0?}: city {number} lived {life:?}", begun.elapsed());
         }
     });
-    let lived: Vec<(usize, usize)> = join_all(lived).await;
-    let kills: usize = lived.iter().map(|(kills, _)| kills).sum();
-    let planned: usize = lived.iter().map(|(_, planned)| planned).sum();
+    let ends: Vec<(usize, usize)> = join_all(ends).await;
+    let kills: usize = ends.iter().map(|(kills, _)| kills).sum();
+    let planned: usize = ends.iter().map(|(_, planned)| planned).sum();
     println!("{kills} kills of {planned} planned in {:.0?}", begun.elapsed());
     // The number of Events and of status writes depends on what was seen together: the last ones may not come.
     assert!(kills * 3 >= planned * 2, "only {kills} of {planned} writes were reached");
