@@ -87,6 +87,9 @@ pub struct RunArguments {
     /// Pause between two looks at an object that nothing happened to, such as 10m; at least 10s.
     #[arg(long, default_value = "10m", value_parser = resync)]
     pub resync: Duration,
+    /// Pause between two questions to the workers of a pipeline, such as 15s; at least 1s.
+    #[arg(long, default_value = "15s", value_parser = worker_poll)]
+    pub worker_poll: Duration,
     /// Where to serve /livez, /readyz, /metrics and /status.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
@@ -115,7 +118,8 @@ impl RunArguments {
             max_rolling_pipelines: self.max_rolling_pipelines,
             concurrency: self.concurrency,
             writes_per_second: self.writes_per_second,
-            resync: std::time::Duration::from_millis(self.resync.millis().unsigned_abs()),
+            resync: pause(self.resync),
+            worker_poll: pause(self.worker_poll),
             listen: self.listen,
             lease_name: self.lease_name,
             identity: self.identity,
@@ -124,11 +128,23 @@ impl RunArguments {
     }
 }
 
+fn pause(of: Duration) -> std::time::Duration {
+    std::time::Duration::from_millis(of.millis().unsigned_abs())
+}
+
 fn resync(text: &str) -> Result<Duration, String> {
+    at_least(10, text, "every object would be looked at without end")
+}
+
+fn worker_poll(text: &str) -> Result<Duration, String> {
+    at_least(1, text, "the workers would be asked without end")
+}
+
+fn at_least(seconds: i64, text: &str, otherwise: &str) -> Result<Duration, String> {
     let pause: Duration =
         text.parse().map_err(|error: parking_crds::duration::ParseDurationError| error.to_string())?;
-    if pause < Duration::from_secs(10) {
-        return Err("shorter than 10s: every object would be looked at without end".to_owned());
+    if pause < Duration::from_secs(seconds) {
+        return Err(format!("shorter than {seconds}s: {otherwise}"));
     }
     Ok(pause)
 }
@@ -254,6 +270,7 @@ mod tests {
             (["--namespace", "No"], "is not a valid namespace"),
             (["--resync", "1s"], "shorter than 10s"),
             (["--resync", "soon"], "is not a duration"),
+            (["--worker-poll", "999ms"], "shorter than 1s"),
             (["--concurrency", "0"], "0 is not in 1.."),
             (["--writes-per-second", "0"], "0 is not in 1.."),
             (["--max-rolling-pipelines", "0"], "0 is not in 1.."),

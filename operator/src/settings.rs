@@ -48,6 +48,8 @@ pub struct Settings {
     pub writes_per_second: u32,
     /// Pause between two looks at an object that nothing happened to.
     pub resync: Duration,
+    /// Pause between two rounds of questions to the workers of a pipeline.
+    pub worker_poll: Duration,
     /// Where probes, metrics and `/status` are served.
     pub listen: SocketAddr,
     /// Name of the lease by which one replica leads, in the operator's namespace.

@@ -100,17 +100,26 @@ impl Namespace {
     /// # Errors
     /// When a list is refused.
     pub async fn content(&self) -> Result<Vec<Value>> {
-        content(self.client(), &self.name).await
+        self.content_of(|_| true).await
+    }
+
+    /// The same of the kinds that `wanted` names.
+    ///
+    /// # Errors
+    /// When a list is refused.
+    pub async fn content_of(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>> {
+        content(self.client(), &self.name, wanted).await
     }
 }
 
-async fn content(client: Client, namespace: &str) -> Result<Vec<Value>> {
+async fn content(client: Client, namespace: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>> {
     let discovery = Discovery::new(client.clone()).run_aggregated().await?;
     let mut found = Vec::new();
     for (resource, capabilities) in
         discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources)
     {
-        if capabilities.scope != Scope::Namespaced || !capabilities.supports_operation(verbs::LIST) {
+        let listed = capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
+        if !listed || !wanted(&resource.kind) {
             continue;
         }
         let api = api_of(&client, &resource, &capabilities.scope, namespace);
@@ -155,7 +164,7 @@ fn end(cluster: &Cluster, name: &str, failed: bool) -> Result<()> {
 }
 
 async fn tell(client: Client, name: &str) -> Result<()> {
-    let objects = content(client, name).await?;
+    let objects = content(client, name, |_| true).await?;
     let file = env::temp_dir().join(format!("parking-e2e-{name}.json"));
     fs::write(&file, serde_json::to_vec_pretty(&objects).map_err(io::Error::from)?)?;
     let mut told = format!("{} objects of {name} are in {}\n", objects.len(), file.display());

@@ -139,8 +139,9 @@ impl City {
     }
 
     /// The same, with all that it asks of the API server going through the interceptor.
-    pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor) {
-        self.operator = Some(self.another_operator("operator-0", Some(interceptor)).await);
+    pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor, more: &[&str]) {
+        let arguments = [&ANY_PORT, more].concat();
+        self.operator = Some(self.replica("operator-0", &arguments, Some(interceptor)).await);
     }
 
     /// A replica that the city does not keep.

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::CustomResourceExt as _;
 use parking_crds::pipeline::ParkingPipeline;
 use parking_e2e::kubernetes::{
     strimzi::{Listener, make_kafka},
@@ -13,17 +12,20 @@ use parking_e2e::kubernetes::{
 };
 use serde_json::{Value, json};
 
-use crate::city::{City, LIMIT, PIPELINE};
+use crate::{
+    city::{City, LIMIT, PIPELINE},
+    fields::fields_of,
+};
 
 /// A field, the object that shows it (its kind and the beginning of its name), and a text that appears there.
-type Row = (&'static str, &'static str, &'static str);
+pub(crate) type Row<'a> = (&'a str, &'a str, &'a str);
 
 const WORKER: &str = "ConfigMap city-alert";
 const ARCHIVE: &str = "ConfigMap city-archive";
 const NOTIFY: &str = "ConfigMap city-notify";
 const INGEST: &str = "ConfigMap city-ingest";
 
-const EDITED: &[Row] = &[
+const EDITED: &[Row<'_>] = &[
     ("image", "StatefulSet city-occupancy", r#""image":"workers:edited""#),
     ("imagePullSecrets[].name", "Deployment city-ingest", r#""imagePullSecrets":[{"name":"pull"}]"#),
     ("serviceAccountAnnotations", "ServiceAccount city-alert", r#""role":"arn""#),
@@ -89,7 +91,7 @@ const EDITED: &[Row] = &[
 ];
 
 /// Fields of a pipeline whose Kafka somebody else runs.
-const EXTERNAL: &[Row] = &[
+const EXTERNAL: &[Row<'_>] = &[
     ("kafka.external.bootstrapServers", "ConfigMap outer-alert", "bootstrapServers: k9:9092"),
     ("kafka.external.securityProtocol", "ConfigMap outer-alert", "securityProtocol: SASL_SSL"),
     ("kafka.external.saslMechanism", "ConfigMap outer-alert", "saslMechanism: PLAIN"),
@@ -104,7 +106,7 @@ const EXTERNAL: &[Row] = &[
 
 /// Fields that reach the objects although the doubles cannot follow: a topic's copies cannot change there, and a
 /// bucket's name is no host.
-const LAST: &[Row] = &[
+const LAST: &[Row<'_>] = &[
     ("events.replicationFactor", "KafkaTopic ", r#""replicas":2"#),
     ("objectStore.pathStyle", ARCHIVE, "pathStyle: false"),
 ];
@@ -147,39 +149,9 @@ const REFUSALS: &str = include_str!("../../../crds/tests/rules/cases.rs");
 /// A managed Redis is edited by the operator's talk with its servers, which the tests of that talk follow.
 const MANAGED_REDIS: &str = "redis.managed.";
 
-/// Parts of a worker that are Kubernetes' own and are passed on as they are written.
-const PASSED_ON: [&str; 5] = ["resources", "nodeSelector", "tolerations", "topologySpread", "podTemplate"];
-
-/// The fields of a schema without further members, each once for all roles.
-fn fields(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
-    let last = path.rsplit('.').next().unwrap_or_default();
-    let members = schema["properties"].as_object().or_else(|| schema["items"]["properties"].as_object());
-    let Some(members) = members.filter(|members| !members.is_empty() && !PASSED_ON.contains(&last)) else {
-        found.insert(path.to_owned());
-        return;
-    };
-    let path = if schema["items"].is_null() { path.to_owned() } else { format!("{path}[]") };
-    for (name, member) in members {
-        let below = match path.as_str() {
-            "" => name.clone(),
-            "workers" => {
-                found.insert(format!("workers.{name}"));
-                "workers.*".to_owned()
-            }
-            path => format!("{path}.{name}"),
-        };
-        fields(member, &below, found);
-    }
-}
-
 #[test]
 fn every_field_that_may_change_has_a_row_or_another_test() {
-    let schema = serde_json::to_value(
-        &ParkingPipeline::crd().spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema,
-    )
-    .unwrap();
-    let mut all = BTreeSet::new();
-    fields(&schema["properties"]["spec"], "", &mut all);
+    let all = fields_of::<ParkingPipeline>();
     assert!(all.len() > 80, "{all:#?}");
     for (field, file, test) in ELSEWHERE {
         assert!(file.contains(test), "{field}: `{test}` is no more");
@@ -205,7 +177,7 @@ fn every_field_that_may_change_has_a_row_or_another_test() {
 }
 
 /// Every object's text, by kind and name.
-async fn shown(city: &City) -> BTreeMap<String, String> {
+pub(crate) async fn shown(city: &City) -> BTreeMap<String, String> {
     let content = city.namespace.content().await.unwrap();
     let name = |object: &Value| {
         format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
@@ -213,12 +185,14 @@ async fn shown(city: &City) -> BTreeMap<String, String> {
     content.iter().map(|object| (name(object), object.to_string())).collect()
 }
 
-fn shows(objects: &BTreeMap<String, String>, (_, place, text): &Row) -> bool {
+/// Whether an object of the row's place has its text.
+pub(crate) fn shows(objects: &BTreeMap<String, String>, (_, place, text): &Row<'_>) -> bool {
     let mut of_place = objects.iter().filter(|(name, _)| name.starts_with(place));
     of_place.any(|(_, object)| object.contains(text))
 }
 
-async fn reach(city: &City, rows: &[Row]) {
+/// Waits until every row shows.
+pub(crate) async fn reach(city: &City, rows: &[Row<'_>]) {
     eventually("every edit reaches its object", 2 * LIMIT, async || {
         let objects = shown(city).await;
         let missing: Vec<_> = rows.iter().filter(|row| !shows(&objects, row)).collect();

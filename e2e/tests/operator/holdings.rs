@@ -22,15 +22,13 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Everything of ours in the city's namespace.
 pub(crate) async fn holdings(city: &City) -> Holdings {
-    let content = city.namespace.content().await.unwrap();
+    let content = city.namespace.content_of(|kind| !DERIVED.contains(&kind)).await.unwrap();
     let ours = content.into_iter().filter(|object| {
         let label = object.pointer("/metadata/labels/app.kubernetes.io~1managed-by");
         let kind = text(object, "/kind");
         // What Strimzi makes for a user carries the user's labels.
         let foreign = object.pointer("/metadata/labels/strimzi.io~1kind").is_some();
-        !DERIVED.contains(&kind)
-            && !foreign
-            && (OURS.contains(&kind) || label.and_then(Value::as_str) == Some("parking-operator"))
+        !foreign && (OURS.contains(&kind) || label.and_then(Value::as_str) == Some("parking-operator"))
     });
     ours.map(|object| {
         let name = format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));

@@ -173,7 +173,7 @@ impl Context {
             plan: Arc::new(settings.plan.clone()),
             rollouts: Rollouts::new(settings.max_rolling_pipelines),
             secrets: SecretPolls::new(metrics.clone()),
-            workers: WorkerPolls::new(metrics.clone())?,
+            workers: WorkerPolls::new(settings.worker_poll, metrics.clone())?,
             remembered: Mutex::default(),
             client,
             settings,

@@ -31,8 +31,6 @@ use crate::{
 
 /// The workers' port for `/status`.
 pub const PORT: u16 = 8080;
-/// Pause between two rounds of a pipeline.
-const INTERVAL: Duration = Duration::from_secs(15);
 /// How long a round may take.
 const ROUND: Duration = Duration::from_secs(5);
 /// How long a pod may take.
@@ -109,13 +107,14 @@ pub struct WorkerPolls {
     rounds: Arc<Mutex<Rounds>>,
     registered: Arc<Notify>,
     turns: Arc<Semaphore>,
+    pause: Duration,
     http: reqwest::Client,
     metrics: Metrics,
 }
 
 impl WorkerPolls {
-    /// No pipelines.
-    pub fn new(metrics: Metrics) -> Result<Self, reqwest::Error> {
+    /// No pipelines; `pause` lies between two rounds of one.
+    pub fn new(pause: Duration, metrics: Metrics) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -126,6 +125,7 @@ impl WorkerPolls {
             rounds: Arc::default(),
             registered: Arc::default(),
             turns: Arc::new(Semaphore::new(CONCURRENCY)),
+            pause,
             http,
             metrics,
         })
@@ -143,7 +143,9 @@ impl WorkerPolls {
 
     /// The pipeline is gone, or its workers are.
     pub fn forget(&self, pipeline: &PipelineId) {
-        self.rounds().last.remove(pipeline);
+        let mut rounds = self.rounds();
+        rounds.last.remove(pipeline);
+        rounds.queue.retain(|(_, queued)| queued != pipeline);
     }
 
     /// What the newest round of the pipeline brought, if there was one.
@@ -193,8 +195,10 @@ impl WorkerPolls {
         let before = last.take();
         let new = Arc::new(LastRound { seen, summary });
         *last = Some(Arc::clone(&new));
-        let jitter = rand::rng().random_range(0.9..1.1);
-        rounds.queue.insert((monotonic::now() + INTERVAL.mul_f64(jitter), pipeline.clone()));
+        if !rounds.queue.iter().any(|(_, queued)| queued == pipeline) {
+            let jitter = rand::rng().random_range(0.9..1.1);
+            rounds.queue.insert((monotonic::now() + self.pause.mul_f64(jitter), pipeline.clone()));
+        }
         drop(rounds);
         concerned(pipeline, before.as_deref(), &new)
     }
@@ -384,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_that_shows_nothing_new_concerns_nobody() {
-        let polls = WorkerPolls::new(Metrics::new().unwrap()).unwrap();
+        let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
         polls.register(&city());
         let seen = WorkersSeen {
             roles: [(Role::Alert, vec![("a-0".to_owned(), Err(PollFailure::Refused))])].into(),
@@ -396,5 +400,17 @@ mod tests {
         assert_eq!(polls.last(&city()).unwrap().seen, seen);
         polls.forget(&city());
         assert_eq!(polls.note(&city(), seen), []);
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_went_and_came_back_is_asked_no_more_often() {
+        let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
+        polls.register(&city());
+        polls.forget(&city());
+        polls.register(&city());
+        assert_eq!(polls.rounds().queue.len(), 1);
+        // A round that was under way meanwhile.
+        polls.note(&city(), WorkersSeen::default());
+        assert_eq!(polls.rounds().queue.len(), 1);
     }
 }
