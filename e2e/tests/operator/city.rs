@@ -139,9 +139,8 @@ impl City {
     }
 
     /// The same, with all that it asks of the API server going through the interceptor.
-    pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor, more: &[&str]) {
-        let arguments = [&ANY_PORT, more].concat();
-        self.operator = Some(self.replica("operator-0", &arguments, Some(interceptor)).await);
+    pub(crate) async fn start_operator_through(&mut self, interceptor: &Interceptor) {
+        self.operator = Some(self.another_operator("operator-0", Some(interceptor)).await);
     }
 
     /// A replica that the city does not keep.
@@ -165,6 +164,9 @@ impl City {
             "--identity",
             replica,
             "--allow-loopback-endpoints",
+            // What workers have loaded is waited for by most tests.
+            "--worker-poll",
+            "2s",
         ];
         let arguments = [&usual, more].concat();
         let cluster = self.namespace.cluster();

@@ -31,7 +31,7 @@ use parking_e2e::{
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::city::{City, LIMIT};
+use crate::city::{City, LIMIT, PIPELINE};
 
 /// Discovery asks every 20 seconds.
 const NOTICED: Duration = Duration::from_secs(90);
@@ -305,10 +305,5 @@ async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_
     // The next test takes the definitions away, which waits for every pipeline.
     let pipelines = city.pipelines();
     pipelines.delete("city", &DeleteParams::background()).await.unwrap();
-    eventually("the pipeline is gone", LIMIT, async || {
-        let found = pipelines.get_opt("city").await.map_err(|error| error.to_string())?;
-        found.map_or(Ok(()), |pipeline| Err(format!("{:?}", pipeline.status)))
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+    city.until_gone(PIPELINE).await;
 }

@@ -59,7 +59,7 @@ async fn between(rule: impl FnMut(&Call) -> Fault + Send + 'static) -> (City, In
     let mut city = City::without_operator().await;
     let interceptor = Interceptor::start(city.namespace.cluster()).unwrap();
     interceptor.set(rule);
-    city.start_operator_through(&interceptor, &[]).await;
+    city.start_operator_through(&interceptor).await;
     (city, interceptor)
 }
 

@@ -48,8 +48,6 @@ const CITIES: &str = "PARKING_KILLS_CITIES";
 const LIVED: &str = "PARKING_KILLS_LIVED";
 /// What an operator says last that could not renew its lease in time, as on a machine with too much to do.
 const LOST: &str = "the leadership was lost";
-/// Workers are asked for their rules far more often than usual: an act is done when they have them.
-const WORKER_POLL: &str = "--worker-poll=1s";
 
 /// What a user does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +86,7 @@ impl Mortal {
     async fn start() -> Self {
         let mut city = City::without_operator().await;
         let interceptor = Interceptor::start(city.namespace.cluster()).unwrap();
-        city.start_operator_through(&interceptor, &[WORKER_POLL]).await;
+        city.start_operator_through(&interceptor).await;
         Self { city, interceptor }
     }
 
@@ -135,15 +133,7 @@ impl Mortal {
             }
             return;
         }
-        let pipelines = city.pipelines();
-        eventually("the pipeline is gone", LIMIT, async || {
-            match pipelines.get_opt(PIPELINE).await.map_err(|error| error.to_string())? {
-                None => Ok(()),
-                Some(pipeline) => Err(format!("{:?}", pipeline.status.map(|status| status.conditions))),
-            }
-        })
-        .await
-        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+        city.until_gone(PIPELINE).await;
     }
 
     /// Workers are asked for what they have loaded now and then only.
@@ -181,7 +171,7 @@ impl Mortal {
     /// Another operator after one that was killed, or has ended.
     async fn start_again(&mut self) {
         self.city.kill_operator().await;
-        self.city.start_operator_through(&self.interceptor, &[WORKER_POLL]).await;
+        self.city.start_operator_through(&self.interceptor).await;
     }
 
     async fn comes_to(&self, act: Act, expected: &Holdings) {
@@ -268,7 +258,7 @@ impl Mortal {
         }
         self.interceptor.pass();
         if reached {
-            self.city.start_operator_through(&self.interceptor, &[WORKER_POLL]).await;
+            self.city.start_operator_through(&self.interceptor).await;
             self.until_as(act, expected).await;
         }
         reached

@@ -43,7 +43,7 @@ fn commands() -> Vec<String> {
 }
 
 /// Types one command in the repository; what it printed.
-fn type_in(cluster: &Cluster, command: &str) -> String {
+fn type_in(cluster: &Cluster, operator: Option<&Operator>, command: &str) -> String {
     // The README leaves the keys to its reader.
     let command = command
         .replace("accessKey=…", &format!("accessKey={}", KEYS.0))
@@ -59,7 +59,9 @@ fn type_in(cluster: &Cluster, command: &str) -> String {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+    let failure = String::from_utf8_lossy(&output.stderr);
+    let log = || operator.map(|operator| operator.log().unwrap()).unwrap_or_default();
+    assert!(output.status.success(), "{command}\n{said}{failure}\noperator:\n{}", log());
     said
 }
 
@@ -104,7 +106,7 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     let cluster = Cluster::on(plane).await.unwrap();
     let foreign = [Family::Strimzi, Family::Keda, Family::Monitoring, Family::Spark];
     install(&cluster.client(), &Definitions::of(&foreign).unwrap()).await.unwrap();
-    type_in(&cluster, "kubectl create namespace kafka");
+    type_in(&cluster, None, "kubectl create namespace kafka");
     let kafka = Namespace::of(&cluster, "kafka").await.unwrap();
     let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
     make_kafka(&kafka, "events", &[listener], Some("simple")).await.unwrap();
@@ -117,7 +119,7 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     let (mut operator, mut home) = (None, None);
     let mut waited = String::new();
     for command in commands() {
-        waited = type_in(&cluster, &command);
+        waited = type_in(&cluster, operator.as_ref(), &command);
         if command.starts_with("helm install parking-operator ") {
             operator = Some(run_operator(&cluster, store, folder.path()).await);
         } else if command.starts_with("kubectl create namespace parking") {
@@ -146,6 +148,6 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     );
     let mut operator = operator.unwrap();
     assert!(operator.is_running().unwrap(), "{}", operator.log().unwrap());
-    let listed = type_in(&cluster, "kubectl get ar -n parking --no-headers");
+    let listed = type_in(&cluster, Some(&operator), "kubectl get ar -n parking --no-headers");
     assert!(listed.lines().count() == 2 && listed.lines().all(|rule| rule.contains("True")), "{listed}");
 }

@@ -196,7 +196,7 @@ async fn an_edit_of_any_field_of_a_rule_reaches_the_bundle_and_the_status() {
     let mut city = City::without_operator().await;
     label_zones(&city).await;
     apply_plain(&city).await;
-    city.start_operator_with(&["--worker-poll=1s"]).await;
+    city.start_operator().await;
     city.apply(|pipeline| pipeline["spec"]["routes"] = json!([{"name": "board", "console": {}}])).await;
     city.load_rules(3).await;
     for rule in ["full", "overstay", "silent"] {
