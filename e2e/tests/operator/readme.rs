@@ -77,12 +77,16 @@ async fn run_operator(cluster: &Cluster, store: IpAddr, folder: &Path) -> Operat
     let account = pod.service_account_name.clone().unwrap();
     let identity = Identity { namespace: NAMESPACE.to_owned(), account };
     let kubeconfig = identity.kubeconfig(cluster, Duration::from_hours(1)).await.unwrap();
+    // All pods are in one network namespace here: the operator on every address would leave none to the workers.
+    let own = |argument: &String| argument.replace("--listen=0.0.0.0:", "--listen=127.0.0.1:");
+    let arguments: Vec<String> = container.args.iter().flatten().map(own).collect();
+    assert_ne!(Some(&arguments), container.args.as_ref(), "the address that the chart names has changed");
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#])
         .arg(&hosts)
         .arg(locate::operator().unwrap())
-        .args(container.args.as_ref().unwrap())
+        .args(&arguments)
         .env("POD_NAME", "parking-operator-0")
         .env("POD_NAMESPACE", NAMESPACE);
     Operator::run(&mut command, &kubeconfig).unwrap()

@@ -344,15 +344,15 @@ fn nothing_rolls_while_anything_is_out_of_step() {
 #[test]
 fn the_next_pod_waits_until_the_new_one_is_ready_though_it_has_all_data() {
     let mut seen = calm();
-    seen.servers[1].member.revision_current = false;
-    seen.servers[2].member.life = Life::Runs;
+    seen.servers[2].member.revision_current = false;
+    seen.servers[0].member.life = Life::Runs;
     let waits = look(&seen, &wanted()).report;
     assert_eq!(waits.delete_pods, Vec::<String>::new());
-    assert!(waits.progressing.is_some_and(|why| why.contains("r-2 is not ready")));
-    seen.servers[2].member.life = Life::Ready;
-    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-1"]);
-    seen.servers[1].member.life = Life::Runs;
-    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-1"], "what is old need not be ready");
+    assert!(waits.progressing.is_some_and(|why| why.contains("r-0 is not ready")));
+    seen.servers[0].member.life = Life::Ready;
+    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-2"]);
+    seen.servers[2].member.life = Life::Runs;
+    assert_eq!(look(&seen, &wanted()).report.delete_pods, ["r-2"], "what is old need not be ready");
 }
 
 #[test]
