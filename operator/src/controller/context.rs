@@ -273,7 +273,7 @@ impl Context {
             .filter(|rule| rule.spec.pipeline_ref.name.as_str() == id.name.as_str())
             .filter(|rule| rule.namespace().as_deref() == Some(id.namespace.as_str()))
             .filter(|rule| rule.metadata.deletion_timestamp.is_none())
-            .cloned()
+            .map(|rule| rule.as_ref().clone())
             .collect()
     }
 }
