@@ -26,20 +26,26 @@ use crate::{
     backoff::Backoff,
     error::Class,
     metrics::Metrics,
-    monotonic::Instant,
+    monotonic::{self, Instant},
     object::{ObjectId, ObjectKind},
     outgoing::Outgoing,
+    observe::ObserveError,
     poll::{secrets::SecretPolls, workers::WorkerPolls},
+    owned_kinds::OwnedKind,
     rollout::Rollouts,
     server::Health,
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
     validate::{KeptSecret, RedisLogin},
 };
+    versions::Versions,
 
 use super::{Guarded, Listed, bucket::KnownBucket};
 
 /// Everything that exists of our kinds, as watched.
+/// The part of a resync after which a look reads everything anew: the resync's own look does.
+const ANEW: f64 = 0.8;
+
 #[derive(Clone)]
 pub struct Stores {
     /// Pipelines.
@@ -109,6 +115,8 @@ pub(super) struct Memory {
     /// When counts were written to its status last.
     pub counted: Option<Instant>,
 }
+    /// How new the lists of the last look were, if it wrote nothing, and when all were the newest.
+    pub lists: Option<(Versions, Instant)>,
 
 /// What became of the rules of a pipeline.
 pub(super) type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
@@ -145,6 +153,8 @@ pub struct Context {
     pub workers: WorkerPolls,
     pub(super) remembered: Mutex<Remembered>,
 }
+    /// The newest that watches have told of each kind.
+    heard: Mutex<Versions>,
 
 /// What is remembered between looks.
 #[derive(Default)]
@@ -178,6 +188,7 @@ impl Context {
             client,
             settings,
             cluster,
+            heard: Mutex::default(),
             apis,
             stores,
             triggers,
@@ -205,6 +216,32 @@ impl Context {
 
     /// Changes what is remembered of a pipeline.
     pub(super) fn remember<T>(&self, id: &PipelineId, change: impl FnOnce(&mut Memory) -> T) -> T {
+    /// A watch has told of that version of an object of a kind.
+    pub(super) fn hear(&self, kind: OwnedKind, version: &str) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).note(kind, version);
+    }
+
+    /// How new the lists of a look at a pipeline must be: as new as those of the look before and what was heard since.
+    /// They must be the newest after a look that wrote or failed, and once a resync; then when that was is now.
+    pub(super) fn oldest_lists(&self, id: &PipelineId) -> (Versions, Instant) {
+        let now = monotonic::now();
+        let anew = |since: &Instant| now - *since > self.settings.resync.mul_f64(ANEW);
+        match self.remember(id, |memory| memory.lists.take()).filter(|(_, since)| !anew(since)) {
+            Some((read, since)) => {
+                (read.and(&self.heard.lock().unwrap_or_else(PoisonError::into_inner)), since)
+            }
+            None => (Versions::default(), now),
+        }
+    }
+
+    /// A look failed: where the API server's versions began anew, it never reaches those that are remembered.
+    pub(super) fn lists_failed(&self, error: &ObserveError) {
+        if matches!(error.request(), kube::Error::Api(status) if status.code == 504) {
+            self.remembered().pipelines.values_mut().for_each(|memory| memory.lists = None);
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Versions::default();
+        }
+    }
+
         change(self.remembered().pipelines.entry(id.clone()).or_default())
     }
 
