@@ -24,28 +24,29 @@ use tokio::sync::{
 use crate::{
     apis::Apis,
     backoff::Backoff,
+    bucket::Connections,
     error::Class,
     metrics::Metrics,
     monotonic::{self, Instant},
     object::{ObjectId, ObjectKind},
-    outgoing::Outgoing,
     observe::ObserveError,
-    poll::{secrets::SecretPolls, workers::WorkerPolls},
+    outgoing::Outgoing,
     owned_kinds::OwnedKind,
+    poll::{secrets::SecretPolls, workers::WorkerPolls},
     rollout::Rollouts,
     server::Health,
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
     validate::{KeptSecret, RedisLogin},
-};
     versions::Versions,
+};
 
 use super::{Guarded, Listed, bucket::KnownBucket};
 
-/// Everything that exists of our kinds, as watched.
 /// The part of a resync after which a look reads everything anew: the resync's own look does.
 const ANEW: f64 = 0.8;
 
+/// Everything that exists of our kinds, as watched.
 #[derive(Clone)]
 pub struct Stores {
     /// Pipelines.
@@ -114,9 +115,9 @@ pub(super) struct Memory {
     pub looked: bool,
     /// When counts were written to its status last.
     pub counted: Option<Instant>,
-}
     /// How new the lists of the last look were, if it wrote nothing, and when all were the newest.
     pub lists: Option<(Versions, Instant)>,
+}
 
 /// What became of the rules of a pipeline.
 pub(super) type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
@@ -143,8 +144,8 @@ pub struct Context {
     pub health: Health,
     /// Who writes Events.
     pub recorder: Recorder,
-    /// Which addresses of users may be contacted.
-    pub outgoing: Outgoing,
+    /// How buckets are talked to.
+    pub buckets: Connections,
     /// Which pipelines may roll.
     pub rollouts: Rollouts,
     /// Who asks for Secrets again and again.
@@ -152,9 +153,9 @@ pub struct Context {
     /// Who asks workers again and again.
     pub workers: WorkerPolls,
     pub(super) remembered: Mutex<Remembered>,
-}
     /// The newest that watches have told of each kind.
     heard: Mutex<Versions>,
+}
 
 /// What is remembered between looks.
 #[derive(Default)]
@@ -179,23 +180,24 @@ impl Context {
         recorder: Recorder,
         outgoing: Outgoing,
     ) -> Result<Self, reqwest::Error> {
+        let allowed = move |ip| outgoing.judge((ip, 0).into()).is_ok();
         Ok(Self {
+            buckets: Connections::new(Arc::new(allowed)),
             plan: Arc::new(settings.plan.clone()),
             rollouts: Rollouts::new(settings.max_rolling_pipelines),
             secrets: SecretPolls::new(metrics.clone()),
             workers: WorkerPolls::new(metrics.clone())?,
             remembered: Mutex::default(),
+            heard: Mutex::default(),
             client,
             settings,
             cluster,
-            heard: Mutex::default(),
             apis,
             stores,
             triggers,
             metrics,
             health,
             recorder,
-            outgoing,
         })
     }
 
@@ -214,8 +216,6 @@ impl Context {
         Arc::clone(&self.apis.borrow())
     }
 
-    /// Changes what is remembered of a pipeline.
-    pub(super) fn remember<T>(&self, id: &PipelineId, change: impl FnOnce(&mut Memory) -> T) -> T {
     /// A watch has told of that version of an object of a kind.
     pub(super) fn hear(&self, kind: OwnedKind, version: &str) {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).note(kind, version);
@@ -242,6 +242,8 @@ impl Context {
         }
     }
 
+    /// Changes what is remembered of a pipeline.
+    pub(super) fn remember<T>(&self, id: &PipelineId, change: impl FnOnce(&mut Memory) -> T) -> T {
         change(self.remembered().pipelines.entry(id.clone()).or_default())
     }
 
