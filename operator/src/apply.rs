@@ -46,6 +46,12 @@ impl Applied {
     pub fn changed(&self) -> &[Key] {
         &self.changed
     }
+
+    /// Whether an object may differ from what was seen of it: a request without an answer may have been applied.
+    pub fn may_have_written(&self) -> bool {
+        let ended_well = self.waiting.is_empty() && self.problems.is_empty() && self.failures.is_empty();
+        !ended_well || !self.changed.is_empty()
+    }
 }
 
 /// A request failed.

@@ -42,4 +42,5 @@ pub mod stats_job;
 pub mod status;
 pub mod uninstall;
 pub mod validate;
+pub mod versions;
 pub mod wall_clock;

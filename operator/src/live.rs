@@ -12,7 +12,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{foreign::strimzi, labels, owned_kinds::OwnedKind};
+use crate::{foreign::strimzi, labels, owned_kinds::OwnedKind, versions::Versions};
 
 /// Which object is meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,8 @@ pub struct Observed {
     pub inventory: Option<ConfigMap>,
     /// Pods of the pipeline.
     pub pods: Vec<Pod>,
+    /// How new the lists of `live` are.
+    pub versions: Versions,
 }
 
 impl Observed {

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
     Api, Client, ResourceExt,
-    api::ListParams,
+    api::{ListParams, ObjectList, VersionMatch},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use parking_crds::{
@@ -26,10 +26,11 @@ use crate::{
     owned_kinds::{OwnedKind, Seen},
     plan::{credentials::own_secrets, secrets_of},
     validate::authority_secret,
+    versions::Versions,
 };
 
-/// Reads of one pipeline that are under way at once.
-const CONCURRENCY: usize = 8;
+/// Reads of one pipeline that are under way at once: the API server lets the newest lists wait, and all of them together.
+const CONCURRENCY: usize = 20;
 
 /// A read failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ pub enum Children {
     All,
 }
 
-/// Reads everything that matters for a pipeline.
+/// Reads everything that matters for a pipeline. Lists of its own objects may be as old as `oldest` says.
 pub async fn observe(
     client: &Client,
     apis: &Apis,
@@ -69,21 +70,25 @@ pub async fn observe(
     kafka: &Kafka,
     inventory: &Inventory,
     children: Children,
+    oldest: &Versions,
 ) -> Result<Observed, ObserveError> {
     let id = &topology.pipeline;
     let kafka_namespace = kafka_namespace(id, kafka);
-    let mut observed = Observed {
-        live: live(client, apis, id, kafka_namespace, children).await?,
-        kafka: match &kafka.strimzi {
-            Some(cluster) if apis.strimzi.is_some() => {
-                kafka_cluster(client, apis, kafka_namespace, cluster.cluster.as_str()).await?
+    let ((live, versions), kafka_cluster, inventory, pods) = try_join!(
+        lists(client, apis, id, kafka_namespace, children, oldest),
+        async {
+            match &kafka.strimzi {
+                Some(cluster) if apis.strimzi.is_some() => {
+                    kafka_cluster(client, apis, kafka_namespace, cluster.cluster.as_str()).await
+                }
+                _ => Ok(None),
             }
-            _ => None,
         },
-        inventory: inventory_map(client, id, inventory).await?,
-        pods: pods(client, id).await?,
-        ..Observed::default()
-    };
+        inventory_map(client, id, inventory),
+        pods(client, id),
+    )?;
+    let mut observed =
+        Observed { live, kafka: kafka_cluster, inventory, pods, versions, ..Observed::default() };
     observed.secret_names = secret_names(topology, kafka, kafka_namespace, &observed.live);
     observed.secrets = secrets(client, &observed.secret_names).await?;
     let copies: Vec<Secret> =
@@ -114,7 +119,7 @@ pub fn owner_selector(id: &PipelineId) -> String {
     format!("{}={},{}={}", labels::PIPELINE, id.name, labels::PIPELINE_NAMESPACE, id.namespace)
 }
 
-/// The objects that carry the pipeline's labels, of all kinds that the cluster serves.
+/// The objects that carry the pipeline's labels, of all kinds that the cluster serves, as they are now.
 pub async fn live(
     client: &Client,
     apis: &Apis,
@@ -122,6 +127,17 @@ pub async fn live(
     kafka_namespace: &str,
     children: Children,
 ) -> Result<Live, ObserveError> {
+    lists(client, apis, id, kafka_namespace, children, &Versions::default()).await.map(|(live, _)| live)
+}
+
+async fn lists(
+    client: &Client,
+    apis: &Apis,
+    id: &PipelineId,
+    kafka_namespace: &str,
+    children: Children,
+    oldest: &Versions,
+) -> Result<(Live, Versions), ObserveError> {
     let selector = match children {
         Children::Own => format!("{},!{}", owner_selector(id), labels::STATS_JOB),
         Children::All => owner_selector(id),
@@ -133,29 +149,35 @@ pub async fn live(
                 OwnedKind::KafkaTopic | OwnedKind::KafkaUser => kafka_namespace,
                 _ => id.namespace.as_str(),
             };
-            list(cluster::objects(client, kind, apis, namespace), kind, selector.clone())
+            let params = ListParams {
+                version_match: oldest.of(kind).map(|_| VersionMatch::NotOlderThan),
+                resource_version: oldest.of(kind),
+                ..ListParams::default().labels(&selector)
+            };
+            list(cluster::objects(client, kind, apis, namespace), kind, params)
         })
         .collect();
-    let lists: Vec<(OwnedKind, Vec<DynamicObject>)> =
+    let lists: Vec<(OwnedKind, ObjectList<DynamicObject>)> =
         stream::iter(lists).buffer_unordered(CONCURRENCY).try_collect().await?;
-    let mut live = Live::default();
-    for (kind, objects) in lists {
-        for object in objects {
+    let (mut live, mut versions) = (Live::default(), Versions::default());
+    for (kind, list) in lists {
+        versions.note(kind, list.metadata.resource_version.as_deref().unwrap_or_default());
+        for object in list.items {
             live.insert(kind, object);
         }
     }
-    Ok(live)
+    Ok((live, versions))
 }
 
 async fn list(
     objects: Api<DynamicObject>,
     kind: OwnedKind,
-    selector: String,
-) -> Result<(OwnedKind, Vec<DynamicObject>), ObserveError> {
-    match objects.list(&ListParams::default().labels(&selector)).await {
-        Ok(list) => Ok((kind, list.items)),
-        Err(source) => Err(ObserveError { what: format!("{} with {selector}", kind.row().plural), source }),
-    }
+    params: ListParams,
+) -> Result<(OwnedKind, ObjectList<DynamicObject>), ObserveError> {
+    objects.list(&params).await.map(|list| (kind, list)).map_err(|source| ObserveError {
+        what: format!("{} with {}", kind.row().plural, params.label_selector.unwrap_or_default()),
+        source,
+    })
 }
 
 async fn kafka_cluster(
@@ -249,8 +271,8 @@ mod tests {
 
     use super::*;
 
-    /// The selector of each list, as the API server reads it.
-    async fn asked_for(children: Children) -> BTreeSet<String> {
+    /// The query of each list, as the API server reads it.
+    async fn asked_for(children: Children, oldest: &Versions) -> BTreeSet<String> {
         let asked = Arc::new(Mutex::new(BTreeSet::new()));
         let server = {
             let asked = Arc::clone(&asked);
@@ -267,7 +289,7 @@ mod tests {
         };
         let id = PipelineId { namespace: "parking".parse().unwrap(), name: "city".parse().unwrap() };
         let client = Client::new(server, "default");
-        live(&client, &Apis::default(), &id, "kafka", children).await.unwrap();
+        lists(&client, &Apis::default(), &id, "kafka", children, oldest).await.unwrap();
         let asked = asked.lock().unwrap();
         asked.clone()
     }
@@ -276,10 +298,24 @@ mod tests {
     async fn what_belongs_to_statistics_jobs_is_seen_only_when_all_is_asked_for() {
         let owner =
             "labelSelector=parking.tinyx.io/pipeline=city,parking.tinyx.io/pipeline-namespace=parking";
-        let all = asked_for(Children::All).await;
+        let all = asked_for(Children::All, &Versions::default()).await;
         assert!(!all.is_empty() && all.iter().all(|query| query.ends_with(owner)), "{all:?}");
-        let own = asked_for(Children::Own).await;
+        let own = asked_for(Children::Own, &Versions::default()).await;
         let without = format!("{owner},!parking.tinyx.io/stats-job");
         assert!(!own.is_empty() && own.iter().all(|query| query.ends_with(&without)), "{own:?}");
+    }
+
+    #[tokio::test]
+    async fn a_list_may_be_as_old_as_what_was_seen_and_is_the_newest_otherwise() {
+        let mut oldest = Versions::default();
+        oldest.note(OwnedKind::Service, "7");
+        let asked = asked_for(Children::All, &oldest).await;
+        let old = |query: &&String| query.ends_with("&resourceVersion=7&resourceVersionMatch=NotOlderThan");
+        let not_old = |query: &&String| !query.contains("resourceVersion");
+        assert_eq!(
+            (asked.iter().filter(old).count(), asked.iter().filter(not_old).count()),
+            (1, 1),
+            "{asked:?}"
+        );
     }
 }

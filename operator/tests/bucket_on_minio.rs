@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{
 };
 use parking_crds::{condition::Reason, topology::PipelineId};
 use parking_operator::{
-    bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, Wanted},
+    bucket::{Access, BucketReport, Connections, Login, OwnerKey, Store, Wanted},
     validate::KeptSecret,
 };
 
@@ -85,7 +85,7 @@ impl Minio {
     }
 
     async fn store(&self, bucket: &str) -> Store {
-        Store::connect(self.access(bucket), anywhere()).await.unwrap()
+        Store::connect(self.access(bucket), &anywhere()).await.unwrap()
     }
 
     /// A store whose keys may do only what the policy's actions say.
@@ -109,7 +109,7 @@ impl Minio {
             secret_key: KeptSecret(keys.secret_access_key),
             session_token: Some(KeptSecret(keys.session_token)),
         };
-        Store::connect(Access { login, ..self.access(bucket) }, anywhere()).await.unwrap()
+        Store::connect(Access { login, ..self.access(bucket) }, &anywhere()).await.unwrap()
     }
 
     /// A plain client, for what others do to a bucket.
@@ -129,8 +129,8 @@ fn root() -> Login {
     Login::Keys { access_key: USER.into(), secret_key: KeptSecret(PASSWORD.into()), session_token: None }
 }
 
-fn anywhere() -> ConnectPolicy {
-    Arc::new(|_| true)
+fn anywhere() -> Connections {
+    Connections::new(Arc::new(|_| true))
 }
 
 fn wanted(bucket: &str, name: &str, cluster: &str) -> Wanted {
@@ -277,7 +277,7 @@ async fn refused_keys_are_named_as_such() {
             session_token: None,
         };
         let access = Access { login, ..minio.access("city-lake") };
-        let store = Store::connect(access, anywhere()).await.unwrap();
+        let store = Store::connect(access, &anywhere()).await.unwrap();
         let report = store.ensure(&wanted("city-lake", "city", "here")).await;
         assert_eq!(report.problems[0].reason, Reason::CredentialsRefused, "{report:?}");
         assert!(!report.problems[0].message.contains(secret_key));
@@ -299,7 +299,7 @@ async fn each_way_not_to_reach_an_endpoint_is_told_apart() {
     let access = &minio.access("city-lake");
     let looks = cases.map(|(endpoint, reason, says)| async move {
         let access = Access { endpoint: Some(endpoint.clone()), ..access.clone() };
-        let store = Store::connect(access, anywhere()).await.unwrap();
+        let store = Store::connect(access, &anywhere()).await.unwrap();
         let report = store.ensure(&wanted("city-lake", "city", "here")).await;
         assert_eq!(report.problems[0].reason, reason, "{endpoint}: {report:?}");
         assert!(report.problems[0].message.contains(says), "{endpoint}: {report:?}");
@@ -312,8 +312,8 @@ async fn a_name_of_a_refused_address_is_not_connected_to() {
     let minio = Minio::start().await;
     let access =
         Access { endpoint: Some(minio.url.replace("127.0.0.1", "localhost")), ..minio.access("lake") };
-    let policy: ConnectPolicy = Arc::new(|address| !address.is_loopback());
-    let store = Store::connect(access, policy).await.unwrap();
+    let elsewhere = Connections::new(Arc::new(|address| !address.is_loopback()));
+    let store = Store::connect(access, &elsewhere).await.unwrap();
     let report = store.ensure(&wanted("lake", "city", "here")).await;
     assert_eq!(report.problems[0].reason, Reason::NotAllowed, "{report:?}");
 }
@@ -409,7 +409,7 @@ async fn what_an_endpoint_answers_is_neither_repeated_nor_read_without_end() {
             ca: None,
             login: root(),
         };
-        let store = Store::connect(access, anywhere()).await.unwrap();
+        let store = Store::connect(access, &anywhere()).await.unwrap();
         let report = store.ensure(&wanted("city-lake", "city", "here")).await;
         assert_eq!(report.problems.len(), 1, "{report:?}");
         let text = format!("{report:?}");

@@ -75,8 +75,11 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Logs for people on a terminal, JSON otherwise; `RUST_LOG` says how much.
+///
+/// Our own messages name their object: the client's spans would say it again, and each that is open takes memory.
 fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         logs.init();

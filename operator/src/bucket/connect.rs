@@ -1,6 +1,12 @@
 //! A client for one bucket that talks only where it may, and reads only so much.
 
-use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     Client,
@@ -37,6 +43,35 @@ const ANSWER: usize = 4 << 20;
 
 /// Whether the operator may talk to an address. Asked for each address of a name, and for literal ones.
 pub type ConnectPolicy = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// How buckets are talked to. Those whose services the system's authorities vouch for share one HTTP client: each
+/// client holds all of the authorities and connections of its own.
+pub struct Connections {
+    policy: ConnectPolicy,
+    shared: OnceLock<SharedHttpClient>,
+    own_login: OnceLock<SharedHttpClient>,
+}
+
+impl Connections {
+    /// Connections to the addresses that the policy allows; nothing is connected yet.
+    pub fn new(policy: ConnectPolicy) -> Self {
+        Self { policy, shared: OnceLock::new(), own_login: OnceLock::new() }
+    }
+
+    fn client(&self, ca: Option<&[u8]>) -> Result<SharedHttpClient, AccessError> {
+        if let (None, Some(shared)) = (ca, self.shared.get()) {
+            return Ok(shared.clone());
+        }
+        let made = http_client(ca, Arc::clone(&self.policy))?;
+        Ok(if ca.is_none() { self.shared.get_or_init(|| made).clone() } else { made })
+    }
+
+    /// The client that asks for the operator's own identity.
+    fn own_login(&self) -> SharedHttpClient {
+        let make = || Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+        self.own_login.get_or_init(make).clone()
+    }
+}
 
 /// How to get at a bucket.
 #[derive(Clone, Debug)]
@@ -107,12 +142,12 @@ pub struct Store {
 
 impl Store {
     /// A client for one bucket; nothing is sent yet.
-    pub async fn connect(access: Access, policy: ConnectPolicy) -> Result<Self, AccessError> {
+    pub async fn connect(access: Access, connections: &Connections) -> Result<Self, AccessError> {
         if let Some(endpoint) = &access.endpoint {
-            check_endpoint(endpoint, &policy)?;
+            check_endpoint(endpoint, &connections.policy)?;
         }
         let region = Region::new(access.region.clone());
-        let http = http_client(access.ca.as_deref(), policy)?;
+        let http = connections.client(access.ca.as_deref())?;
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(region.clone())
@@ -128,14 +163,14 @@ impl Store {
                     .operation_timeout(CALL)
                     .build(),
             )
-            .credentials_provider(credentials(access.login, region).await);
+            .credentials_provider(credentials(access.login, region, connections).await);
         config.set_endpoint_url(access.endpoint);
         let client = Client::from_conf(config.build());
         Ok(Self { client, bucket: access.bucket, region: access.region })
     }
 }
 
-async fn credentials(login: Login, region: Region) -> SharedCredentialsProvider {
+async fn credentials(login: Login, region: Region, connections: &Connections) -> SharedCredentialsProvider {
     match login {
         Login::Keys { access_key, secret_key, session_token } => {
             SharedCredentialsProvider::new(Credentials::new(
@@ -147,10 +182,9 @@ async fn credentials(login: Login, region: Region) -> SharedCredentialsProvider 
             ))
         }
         Login::Own => {
-            let plain = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
             let context = aws_config::provider_config::ProviderConfig::default()
                 .with_region(Some(region.clone()))
-                .with_http_client(plain);
+                .with_http_client(connections.own_login());
             let chain = aws_config::default_provider::credentials::DefaultCredentialsChain::builder()
                 .region(region)
                 .configure(context)

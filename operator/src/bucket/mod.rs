@@ -34,7 +34,7 @@ use std::fmt;
 use parking_crds::names::{BucketName, KeyPrefix};
 
 pub use self::{
-    connect::{Access, AccessError, ConnectPolicy, Login, Store},
+    connect::{Access, AccessError, ConnectPolicy, Connections, Login, Store},
     decide::{Decision, decide},
     failure::{Cause, Failure},
     lifecycle::rule as lifecycle_rule,

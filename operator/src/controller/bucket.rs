@@ -1,6 +1,6 @@
 //! One look at a pipeline's bucket: connect when the access changed, check cheaply, mend when it changed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -12,7 +12,7 @@ use parking_crds::{
 };
 
 use crate::{
-    bucket::{Access, BucketReport, ConnectPolicy, Login, OwnerKey, Store, TAKE_OVER, Wanted},
+    bucket::{Access, BucketReport, Login, OwnerKey, Store, TAKE_OVER, Wanted},
     live::Observed,
     monotonic::{self, Instant},
     problem::Problem,
@@ -56,7 +56,7 @@ pub(super) async fn look(
     }
     let store = match known {
         Some(known) => known.store,
-        None => match Store::connect(access, policy(context)).await {
+        None => match Store::connect(access, &context.buckets).await {
             Ok(store) => store,
             Err(error) => {
                 context.remember(id, |memory| memory.bucket = None);
@@ -85,11 +85,6 @@ fn wanted(pipeline: &ParkingPipeline, id: &PipelineId, topology: &Topology, cont
     }
 }
 
-fn policy(context: &Context) -> ConnectPolicy {
-    let outgoing = context.outgoing.clone();
-    Arc::new(move |ip| outgoing.judge((ip, 0).into()).is_ok())
-}
-
 /// A client for the bucket of a pipeline, with the newest credentials.
 pub(super) async fn connect(
     pipeline: &ParkingPipeline,
@@ -98,7 +93,7 @@ pub(super) async fn connect(
     context: &Context,
 ) -> Result<Store, Problem> {
     let (_, access) = access(pipeline, id, observed)?;
-    Store::connect(access, policy(context)).await.map_err(|error| error.problem())
+    Store::connect(access, &context.buckets).await.map_err(|error| error.problem())
 }
 
 /// The client of a pipeline's bucket that the last look at the pipeline made.

@@ -24,20 +24,27 @@ use tokio::sync::{
 use crate::{
     apis::Apis,
     backoff::Backoff,
+    bucket::Connections,
     error::Class,
     metrics::Metrics,
-    monotonic::Instant,
+    monotonic::{self, Instant},
     object::{ObjectId, ObjectKind},
+    observe::ObserveError,
     outgoing::Outgoing,
+    owned_kinds::OwnedKind,
     poll::{secrets::SecretPolls, workers::WorkerPolls},
     rollout::Rollouts,
     server::Health,
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
     validate::{KeptSecret, RedisLogin},
+    versions::Versions,
 };
 
 use super::{Guarded, Listed, bucket::KnownBucket};
+
+/// The part of a resync after which a look reads everything anew: the resync's own look does.
+const ANEW: f64 = 0.8;
 
 /// Everything that exists of our kinds, as watched.
 #[derive(Clone)]
@@ -108,6 +115,8 @@ pub(super) struct Memory {
     pub looked: bool,
     /// When counts were written to its status last.
     pub counted: Option<Instant>,
+    /// How new the lists of the last look were, if it wrote nothing, and when all were the newest.
+    pub lists: Option<(Versions, Instant)>,
 }
 
 /// What became of the rules of a pipeline.
@@ -135,8 +144,8 @@ pub struct Context {
     pub health: Health,
     /// Who writes Events.
     pub recorder: Recorder,
-    /// Which addresses of users may be contacted.
-    pub outgoing: Outgoing,
+    /// How buckets are talked to.
+    pub buckets: Connections,
     /// Which pipelines may roll.
     pub rollouts: Rollouts,
     /// Who asks for Secrets again and again.
@@ -144,6 +153,8 @@ pub struct Context {
     /// Who asks workers again and again.
     pub workers: WorkerPolls,
     pub(super) remembered: Mutex<Remembered>,
+    /// The newest that watches have told of each kind.
+    heard: Mutex<Versions>,
 }
 
 /// What is remembered between looks.
@@ -169,12 +180,15 @@ impl Context {
         recorder: Recorder,
         outgoing: Outgoing,
     ) -> Result<Self, reqwest::Error> {
+        let allowed = move |ip| outgoing.judge((ip, 0).into()).is_ok();
         Ok(Self {
+            buckets: Connections::new(Arc::new(allowed)),
             plan: Arc::new(settings.plan.clone()),
             rollouts: Rollouts::new(settings.max_rolling_pipelines),
             secrets: SecretPolls::new(metrics.clone()),
             workers: WorkerPolls::new(settings.worker_poll, metrics.clone())?,
             remembered: Mutex::default(),
+            heard: Mutex::default(),
             client,
             settings,
             cluster,
@@ -184,7 +198,6 @@ impl Context {
             metrics,
             health,
             recorder,
-            outgoing,
         })
     }
 
@@ -201,6 +214,32 @@ impl Context {
     /// The APIs that are served now.
     pub fn apis(&self) -> Arc<Apis> {
         Arc::clone(&self.apis.borrow())
+    }
+
+    /// A watch has told of that version of an object of a kind.
+    pub(super) fn hear(&self, kind: OwnedKind, version: &str) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).note(kind, version);
+    }
+
+    /// How new the lists of a look at a pipeline must be: as new as those of the look before and what was heard since.
+    /// They must be the newest after a look that wrote or failed, and once a resync; then when that was is now.
+    pub(super) fn oldest_lists(&self, id: &PipelineId) -> (Versions, Instant) {
+        let now = monotonic::now();
+        let anew = |since: &Instant| now - *since > self.settings.resync.mul_f64(ANEW);
+        match self.remember(id, |memory| memory.lists.take()).filter(|(_, since)| !anew(since)) {
+            Some((read, since)) => {
+                (read.and(&self.heard.lock().unwrap_or_else(PoisonError::into_inner)), since)
+            }
+            None => (Versions::default(), now),
+        }
+    }
+
+    /// A look failed: where the API server's versions began anew, it never reaches those that are remembered.
+    pub(super) fn lists_failed(&self, error: &ObserveError) {
+        if matches!(error.request(), kube::Error::Api(status) if status.code == 504) {
+            self.remembered().pipelines.values_mut().for_each(|memory| memory.lists = None);
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Versions::default();
+        }
     }
 
     /// Changes what is remembered of a pipeline.
@@ -273,7 +312,7 @@ impl Context {
             .filter(|rule| rule.spec.pipeline_ref.name.as_str() == id.name.as_str())
             .filter(|rule| rule.namespace().as_deref() == Some(id.namespace.as_str()))
             .filter(|rule| rule.metadata.deletion_timestamp.is_none())
-            .cloned()
+            .map(|rule| rule.as_ref().clone())
             .collect()
     }
 }

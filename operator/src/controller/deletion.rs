@@ -21,6 +21,7 @@ use crate::{
     problem::Problem,
     removal::{self, Removal, Situation},
     status::pipeline::{Facts, status},
+    versions::Versions,
     wall_clock,
 };
 
@@ -68,8 +69,16 @@ async fn advance(object: &ParkingPipeline, id: &PipelineId, context: &Context) -
         return Ok(Next::Resync);
     };
     let spec = &object.spec;
-    let observed =
-        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::All).await?;
+    let observed = observe(
+        &context.client,
+        &apis,
+        &topology,
+        &spec.kafka,
+        &spec.inventory,
+        Children::All,
+        &Versions::default(),
+    )
+    .await?;
     let policy = spec.deletion_policy.clone().unwrap_or_default();
     let pods: Vec<String> =
         observed.pods.iter().filter_map(|pod: &Pod| pod.labels().get(labels::COMPONENT).cloned()).collect();

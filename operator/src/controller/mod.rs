@@ -9,7 +9,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         Controller, WatchStreamExt,
         controller::Action,
@@ -35,6 +34,7 @@ pub mod alert_rule;
 mod bucket;
 mod context;
 mod deletion;
+mod guarded;
 mod listed;
 pub mod pipeline;
 mod redis;
@@ -47,11 +47,9 @@ mod writes;
 use turns::Turns;
 
 pub use context::{Asked, Context, Stores, Triggers};
+pub use guarded::Guarded;
 pub use listed::Listed;
 pub use writes::WriteError;
-
-/// An object of ours as the API server sent it: decoded, or why it cannot be.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Pause between two tries of a watch that failed is the client's; a reconcile that panicked is tried again after.
 const AFTER_FAULT: Duration = Duration::from_mins(10);
@@ -115,7 +113,7 @@ pub fn kind<K>(
     kind: ObjectKind,
     api: Api<Guarded<K>>,
     listed: Listed,
-    hear: impl Fn(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
+    mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -127,10 +125,10 @@ where
         + 'static,
 {
     let (reader, writer) = store();
-    let known = reader.clone();
+    let (before, known, listed_before) = (reader.clone(), reader.clone(), reader.clone());
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
+        .map_ok(move |event| guarded::kept(event, &before))
         .inspect_ok(move |event| hear(event, &known))
         .reflect(writer)
         .inspect_ok(move |event| {
@@ -138,6 +136,7 @@ where
                 listed.note(kind);
             }
         })
+        .try_filter(move |event| std::future::ready(guarded::is_news(event, &listed_before)))
         .touched_objects();
     let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)
@@ -207,7 +206,7 @@ where
         return Action::await_change();
     }
     let decoded = match &object.0 {
-        Ok(decoded) => Arc::new(decoded.clone()),
+        Ok(decoded) => Arc::clone(decoded),
         Err(error) => {
             context.metrics.reconciled(kind, Duration::ZERO, Some(Class::Invalid));
             tracing::warn!(object = %id, %error, "the object cannot be read; it is left alone until it is edited");

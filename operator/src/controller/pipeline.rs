@@ -83,6 +83,7 @@ struct Look {
     counts: Option<Counts>,
     topic_ids: Option<BTreeMap<String, String>>,
     busy: bool,
+    wrote: bool,
     failed: Option<StepError>,
 }
 
@@ -94,8 +95,11 @@ async fn look(
 ) -> Result<Look, StepError> {
     let apis = context.apis();
     let spec = &pipeline.spec;
+    let (oldest, newest_at) = context.oldest_lists(id);
+    let own = Children::Own;
     let observed =
-        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, Children::Own).await?;
+        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, own, &oldest).await;
+    let observed = observed.inspect_err(|error| context.lists_failed(error))?;
     watch_secrets(id, &observed, context);
     context.workers.register(id);
     let round = context.workers.last(id);
@@ -138,9 +142,14 @@ async fn look(
     match &assembled.valid {
         Some(valid) => {
             let applied = apply(valid, &assembled, &observed, &managed, &apis, context).await;
+            look.wrote = applied.applied.may_have_written();
             look.take(applied);
         }
         None => look.problems.extend(unplanned(&look.problems)),
+    }
+    if !look.wrote {
+        let lists = (observed.versions.clone(), newest_at);
+        context.remember(id, |memory| memory.lists = Some(lists));
     }
     let store = bucket::look(pipeline, id, &topology, &observed, context).await;
     look.problems.extend(store.problems);

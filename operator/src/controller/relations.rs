@@ -3,6 +3,8 @@
 //!
 //! Must not: ask the API server. It hears what the watches of the three kinds hear, before their stores do.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kube::{
     Resource, ResourceExt,
     runtime::{
@@ -14,32 +16,59 @@ use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::
 
 use crate::object::{ObjectId, ObjectKind};
 
-use super::{Guarded, Triggers};
+use super::{Guarded, Triggers, guarded::is_news};
+
+/// Hears of one event before the store does, which still holds what was known.
+type Ear<K> = Box<dyn FnMut(&Event<Guarded<K>>, &Store<Guarded<K>>) + Send>;
+
+/// A pipeline's namespace and name.
+type Place = (String, String);
 
 /// Looks at the pipelines that a rule names or named. A status that changes concerns no pipeline.
-pub fn of_rules(triggers: Triggers) -> impl Fn(&Event<Guarded<AlertRule>>, &Store<Guarded<AlertRule>>) {
-    move |event, known| match event {
+pub fn of_rules(triggers: Triggers) -> Ear<AlertRule> {
+    let look = move |place: &Place| triggers.look(ObjectId::new(ObjectKind::Pipeline, &place.0, &place.1));
+    // How many rules of each pipeline a new list has shown as they were.
+    let mut unchanged = BTreeMap::<Place, usize>::new();
+    Box::new(move |event, known| match event {
         Event::Apply(rule) | Event::InitApply(rule) => {
             let before = known.get(&ObjectRef::from_obj(rule));
-            if before.as_deref().is_some_and(|before| before.meta().generation == rule.meta().generation) {
+            if before.as_deref().is_some_and(|before| says_the_same(before, rule)) {
+                if let (Event::InitApply(_), Some(place)) = (event, pipeline_of(rule)) {
+                    *unchanged.entry(place).or_default() += 1;
+                }
                 return;
             }
-            look_at_pipelines([before.as_deref(), Some(rule)].into_iter().flatten(), &triggers);
+            before
+                .as_deref()
+                .into_iter()
+                .chain([rule])
+                .filter_map(pipeline_of)
+                .for_each(|place| look(&place));
         }
-        Event::Delete(rule) => look_at_pipelines([rule], &triggers),
+        Event::Delete(rule) => pipeline_of(rule).iter().for_each(&look),
         // A list that begins anew does not tell what went meanwhile.
-        Event::InitDone => look_at_pipelines(known.state().iter().map(AsRef::as_ref), &triggers),
-        Event::Init => {}
-    }
+        Event::InitDone => {
+            let mut before = BTreeMap::<Place, usize>::new();
+            for place in known.state().iter().filter_map(|rule| pipeline_of(rule)) {
+                *before.entry(place).or_default() += 1;
+            }
+            before
+                .iter()
+                .filter(|&(place, count)| unchanged.get(place) != Some(count))
+                .for_each(|(place, _)| look(place));
+        }
+        Event::Init => unchanged.clear(),
+    })
 }
 
-fn look_at_pipelines<'a>(rules: impl IntoIterator<Item = &'a Guarded<AlertRule>>, triggers: &Triggers) {
-    let decoded = rules.into_iter().filter_map(|rule| rule.0.as_ref().ok());
-    for rule in decoded {
-        let namespace = rule.namespace().unwrap_or_default();
-        let pipeline = rule.spec.pipeline_ref.name.as_str();
-        triggers.look(ObjectId::new(ObjectKind::Pipeline, &namespace, pipeline));
-    }
+fn says_the_same(before: &Guarded<AlertRule>, rule: &Guarded<AlertRule>) -> bool {
+    let text = |rule: &Guarded<AlertRule>| (rule.uid(), rule.meta().generation);
+    text(before) == text(rule)
+}
+
+fn pipeline_of(rule: &Guarded<AlertRule>) -> Option<Place> {
+    let name = rule.0.as_ref().ok()?.spec.pipeline_ref.name.to_string();
+    Some((rule.namespace().unwrap_or_default(), name))
 }
 
 /// Looks at the rules and jobs that name a pipeline: they tell what its status tells of them.
@@ -47,7 +76,7 @@ pub fn of_pipelines(
     rules: Store<Guarded<AlertRule>>,
     jobs: Store<Guarded<StatsJob>>,
     triggers: Triggers,
-) -> impl Fn(&Event<Guarded<ParkingPipeline>>, &Store<Guarded<ParkingPipeline>>) {
+) -> Ear<ParkingPipeline> {
     let look_at_dependents = move |pipeline: &Guarded<ParkingPipeline>| {
         let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
         let here = |object: Option<String>| object.as_deref() == Some(namespace.as_str());
@@ -64,21 +93,30 @@ pub fn of_pipelines(
             }
         }
     };
-    move |event, known| match event {
-        Event::Apply(pipeline) | Event::InitApply(pipeline) | Event::Delete(pipeline) => {
-            look_at_dependents(pipeline);
+    // What a new list has shown.
+    let mut listed = BTreeSet::<Place>::new();
+    let place =
+        |pipeline: &Guarded<ParkingPipeline>| (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+    Box::new(move |event, known| match event {
+        Event::Apply(pipeline) | Event::Delete(pipeline) => look_at_dependents(pipeline),
+        Event::InitApply(pipeline) => {
+            listed.insert(place(pipeline));
+            if is_news(event, known) {
+                look_at_dependents(pipeline);
+            }
         }
-        Event::InitDone => known.state().iter().for_each(|pipeline| look_at_dependents(pipeline)),
-        Event::Init => {}
-    }
+        Event::InitDone => {
+            let known = known.state();
+            let gone = known.iter().filter(|pipeline| !listed.contains(&place(pipeline)));
+            gone.for_each(|pipeline| look_at_dependents(pipeline));
+        }
+        Event::Init => listed.clear(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::{
-        core::DeserializeGuard,
-        runtime::reflector::{store, store::Writer},
-    };
+    use kube::runtime::reflector::{store, store::Writer};
     use serde_json::json;
     use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -93,7 +131,22 @@ mod tests {
                 "condition": {"threshold": {"metric": "occupancy_now", "op": ">=", "value": "0.98"}},
             },
         });
-        DeserializeGuard(Ok(serde_json::from_value(rule).unwrap()))
+        serde_json::from_value(rule).unwrap()
+    }
+
+    fn pipeline(name: &str) -> Guarded<ParkingPipeline> {
+        let pipeline = json!({
+            "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
+            "metadata": {"name": name, "namespace": "york"},
+            "spec": {
+                "kafka": {"strimzi": {"cluster": "events"}},
+                "redis": {"external": {"sentinels": ["sentinel:26379"]}},
+                "objectStore": {"bucket": "city", "credentialsSecretRef": {"name": "keys"}},
+                "inventory": {"configMapRef": {"name": "inventory"}},
+                "events": {"partitions": 3},
+            },
+        });
+        serde_json::from_value(pipeline).unwrap()
     }
 
     fn asked(channel: &mut UnboundedReceiver<ObjectId>) -> Vec<String> {
@@ -112,7 +165,7 @@ mod tests {
     fn a_rule_that_comes_moves_or_goes_asks_for_its_pipelines_and_a_new_status_for_none() {
         let (triggers, mut heard) = Triggers::new();
         let (store, _writer) = known(&[rule("full", "city", 1)]);
-        let hear = of_rules(triggers);
+        let mut hear = of_rules(triggers);
         let mut asked_by = |event| {
             hear(&event, &store);
             asked(&mut heard.pipelines)
@@ -127,26 +180,56 @@ mod tests {
     }
 
     #[test]
+    fn a_new_list_asks_for_the_pipelines_alone_whose_rules_went_or_changed() {
+        let (triggers, mut heard) = Triggers::new();
+        let rules = [rule("full", "city", 1), rule("late", "city", 1), rule("stale", "county", 1)];
+        let (store, _writer) = known(&rules);
+        let mut hear = of_rules(triggers);
+        let mut asked_by = |events: &[Event<Guarded<AlertRule>>]| {
+            events.iter().for_each(|event| hear(event, &store));
+            asked(&mut heard.pipelines)
+        };
+        let list = |rules: &[Guarded<AlertRule>]| {
+            let listed = rules.iter().cloned().map(Event::InitApply);
+            [Event::Init].into_iter().chain(listed).chain([Event::InitDone]).collect::<Vec<_>>()
+        };
+        let city = ObjectId::new(ObjectKind::Pipeline, "york", "city").to_string();
+        let county = ObjectId::new(ObjectKind::Pipeline, "york", "county").to_string();
+        assert_eq!(asked_by(&list(&rules)), Vec::<String>::new());
+        assert_eq!(asked_by(&list(&rules[1..])), [city]);
+        let edited = [rules[0].clone(), rules[1].clone(), rule("stale", "county", 2)];
+        assert_eq!(asked_by(&list(&edited)).into_iter().collect::<BTreeSet<_>>(), [county].into());
+    }
+
+    #[test]
     fn a_pipeline_that_comes_or_goes_asks_for_its_rules_alone() {
         let (triggers, mut heard) = Triggers::new();
         let (rules, _writer) = known(&[rule("full", "city", 1), rule("other", "county", 1)]);
         let (jobs, _jobs) = store();
         let (pipelines, _pipelines) = store();
-        let hear = of_pipelines(rules, jobs, triggers);
-        let pipeline = json!({
-            "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
-            "metadata": {"name": "city", "namespace": "york"},
-            "spec": {
-                "kafka": {"strimzi": {"cluster": "events"}},
-                "redis": {"external": {"sentinels": ["sentinel:26379"]}},
-                "objectStore": {"bucket": "city", "credentialsSecretRef": {"name": "keys"}},
-                "inventory": {"configMapRef": {"name": "inventory"}},
-                "events": {"partitions": 3},
-            },
-        });
-        let pipeline = DeserializeGuard(Ok(serde_json::from_value(pipeline).unwrap()));
-        hear(&Event::Delete(pipeline), &pipelines);
+        let mut hear = of_pipelines(rules, jobs, triggers);
+        hear(&Event::Delete(pipeline("city")), &pipelines);
         let full = ObjectId::new(ObjectKind::AlertRule, "york", "full").to_string();
         assert_eq!(asked(&mut heard.rules), [full]);
+    }
+
+    #[test]
+    fn a_new_list_of_pipelines_asks_for_the_rules_alone_whose_pipeline_came_or_went() {
+        let (triggers, mut heard) = Triggers::new();
+        let (rules, _writer) =
+            known(&[rule("full", "city", 1), rule("stale", "county", 1), rule("new", "town", 1)]);
+        let (jobs, _jobs) = store();
+        let (pipelines, mut writer) = store();
+        let city = pipeline("city");
+        writer.apply_watcher_event(&Event::Apply(city.clone()));
+        writer.apply_watcher_event(&Event::Apply(pipeline("county")));
+        let mut hear = of_pipelines(rules, jobs, triggers);
+        for event in
+            [Event::Init, Event::InitApply(city), Event::InitApply(pipeline("town")), Event::InitDone]
+        {
+            hear(&event, &pipelines);
+        }
+        let rule = |name| ObjectId::new(ObjectKind::AlertRule, "york", name).to_string();
+        assert_eq!(asked(&mut heard.rules), [rule("new"), rule("stale")]);
     }
 }

@@ -107,13 +107,16 @@ fn when(
 fn pipeline_of(job: &StatsJob, context: &Context) -> Option<ParkingPipeline> {
     let reference = ObjectRef::new(job.spec.pipeline_ref.name.as_str()).within(&job.namespace()?);
     let found = context.stores.pipelines.get(&reference)?;
-    found.0.as_ref().ok().cloned()
+    found.0.as_ref().ok().map(|pipeline| pipeline.as_ref().clone())
 }
 
 fn jobs_of(namespace: &str, context: &Context) -> Vec<StatsJob> {
     let jobs = context.stores.jobs.state();
     let decoded = jobs.iter().filter_map(|job| job.0.as_ref().ok());
-    decoded.filter(|job| job.namespace().as_deref() == Some(namespace)).cloned().collect()
+    decoded
+        .filter(|job| job.namespace().as_deref() == Some(namespace))
+        .map(|job| job.as_ref().clone())
+        .collect()
 }
 
 async fn missing_secrets(

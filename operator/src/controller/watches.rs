@@ -140,6 +140,7 @@ async fn children(context: Arc<Context>, apis: Arc<Apis>, kind: OwnedKind, names
         })
         .for_each(|object| {
             if let Ok(object) = object {
+                context.hear(kind, object.resource_version().as_deref().unwrap_or_default());
                 for owner in owners(&object) {
                     context.triggers.look(owner);
                 }

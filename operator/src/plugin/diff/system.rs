@@ -33,6 +33,7 @@ use crate::{
     settings::{PlanSettings, Settings},
     status::alert_rule::Verdict,
     validate::{self, Assembled, Facts, JobSurroundings, KeptSecret, RedisLogin, assemble},
+    versions::Versions,
 };
 
 /// What would happen.
@@ -80,10 +81,17 @@ impl Surroundings<'_> {
         let id = topology.pipeline.clone();
         let what = format!("looking at what ParkingPipeline {id} consists of");
         let spec = &pipeline.spec;
-        let mut observed =
-            observe(&self.session.client, self.apis, &topology, &spec.kafka, &spec.inventory, Children::All)
-                .await
-                .map_err(Failure::observe(what))?;
+        let mut observed = observe(
+            &self.session.client,
+            self.apis,
+            &topology,
+            &spec.kafka,
+            &spec.inventory,
+            Children::All,
+            &Versions::default(),
+        )
+        .await
+        .map_err(Failure::observe(what))?;
         self.add_files(&mut observed, pipeline, &id);
         let assembled = self.assembled(subject, topology, &observed);
         let mut outcome = Outcome { problems: problems(&assembled), ..Outcome::default() };

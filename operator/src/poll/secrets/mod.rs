@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, ResourceExt, api::GetParams};
 use tokio::sync::{Notify, mpsc};
 
 use self::registry::Registry;
@@ -89,7 +89,9 @@ impl SecretPolls {
 
 async fn ask(client: Client, name: SecretName) -> (SecretName, Answer) {
     let api: Api<Secret> = Api::namespaced(client, &name.namespace);
-    let answer = match monotonic::within(ANSWER, api.get_metadata_opt(&name.name)).await {
+    // Out of the API server's memory, which lags behind its database by much less than the pause between two questions.
+    let question = GetParams::any();
+    let answer = match monotonic::within(ANSWER, api.get_metadata_opt_with(&name.name, &question)).await {
         Some(Ok(Some(secret))) => match secret.resource_version() {
             Some(version) => Answer::Is(SecretVersion::Present(version)),
             None => Answer::Failed,
@@ -105,7 +107,13 @@ async fn ask(client: Client, name: SecretName) -> (SecretName, Answer) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use axum::{Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get};
+    use axum::{
+        Router,
+        extract::{Path, RawQuery},
+        http::StatusCode,
+        response::IntoResponse,
+        routing::get,
+    };
 
     use super::*;
     use crate::object::ObjectKind;
@@ -118,7 +126,10 @@ mod tests {
         let stored = Arc::clone(&versions);
         let app = Router::new().route(
             "/api/v1/namespaces/parking/secrets/{name}",
-            get(move |Path(name): Path<String>| async move {
+            get(move |Path(name): Path<String>, RawQuery(query): RawQuery| async move {
+                if query.is_none_or(|query| !query.contains("resourceVersion=0")) {
+                    return StatusCode::TOO_MANY_REQUESTS.into_response();
+                }
                 match stored.lock().unwrap().get(&name) {
                     Some(version) => format!(
                         r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{{"name":"{name}","resourceVersion":"{version}"}}}}"#

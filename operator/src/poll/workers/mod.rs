@@ -79,8 +79,8 @@ impl PollFailure {
 /// What was seen of one pipeline last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastRound {
-    /// Every answer.
-    pub seen: WorkersSeen,
+    /// Why some pods are not listed at all, if so.
+    pub incomplete: Option<PollFailure>,
     /// The answers put together.
     pub summary: Summary,
 }
@@ -193,7 +193,7 @@ impl WorkerPolls {
         let mut rounds = self.rounds();
         let Some(last) = rounds.last.get_mut(pipeline) else { return Vec::new() };
         let before = last.take();
-        let new = Arc::new(LastRound { seen, summary });
+        let new = Arc::new(LastRound { incomplete: seen.incomplete, summary });
         *last = Some(Arc::clone(&new));
         if !rounds.queue.iter().any(|(_, queued)| queued == pipeline) {
             let jitter = rand::rng().random_range(0.9..1.1);
@@ -271,9 +271,8 @@ fn concerned(pipeline: &PipelineId, before: Option<&LastRound>, new: &LastRound)
         .into_iter()
         .map(|rule| ObjectId::new(ObjectKind::AlertRule, namespace, rule.as_str()))
         .collect();
-    let same = before.is_some_and(|before| {
-        before.seen.incomplete == new.seen.incomplete && before.summary.looks_like(&new.summary)
-    });
+    let same = before
+        .is_some_and(|before| before.incomplete == new.incomplete && before.summary.looks_like(&new.summary));
     if !same {
         objects.push(ObjectId::new(ObjectKind::Pipeline, namespace, pipeline.name.as_str()));
     }
@@ -397,7 +396,7 @@ mod tests {
         let pipeline = ObjectId::new(ObjectKind::Pipeline, "parking", "city");
         assert_eq!(polls.note(&city(), seen.clone()), [pipeline]);
         assert_eq!(polls.note(&city(), seen.clone()), []);
-        assert_eq!(polls.last(&city()).unwrap().seen, seen);
+        assert_eq!(polls.last(&city()).unwrap().summary, Summary::of(&seen));
         polls.forget(&city());
         assert_eq!(polls.note(&city(), seen), []);
     }
