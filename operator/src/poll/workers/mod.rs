@@ -170,7 +170,7 @@ impl WorkerPolls {
             let next = self.rounds().queue.first().map(|(due, _)| *due).filter(|_| asked.len() < ROUNDS);
             tokio::select! {
                 Some((pipeline, seen)) = asked.next() => {
-                    for object in self.note(&pipeline, seen) {
+                    for object in self.note(&pipeline, &seen) {
                         // A closed channel ends the loop.
                         let _ = objects.send(object);
                     }
@@ -188,8 +188,8 @@ impl WorkerPolls {
     }
 
     /// Notes a round; returns what it concerns.
-    fn note(&self, pipeline: &PipelineId, seen: WorkersSeen) -> Vec<ObjectId> {
-        let summary = Summary::of(&seen);
+    fn note(&self, pipeline: &PipelineId, seen: &WorkersSeen) -> Vec<ObjectId> {
+        let summary = Summary::of(seen);
         let mut rounds = self.rounds();
         let Some(last) = rounds.last.get_mut(pipeline) else { return Vec::new() };
         let before = last.take();
@@ -394,11 +394,11 @@ mod tests {
             incomplete: None,
         };
         let pipeline = ObjectId::new(ObjectKind::Pipeline, "parking", "city");
-        assert_eq!(polls.note(&city(), seen.clone()), [pipeline]);
-        assert_eq!(polls.note(&city(), seen.clone()), []);
+        assert_eq!(polls.note(&city(), &seen), [pipeline]);
+        assert_eq!(polls.note(&city(), &seen), []);
         assert_eq!(polls.last(&city()).unwrap().summary, Summary::of(&seen));
         polls.forget(&city());
-        assert_eq!(polls.note(&city(), seen), []);
+        assert_eq!(polls.note(&city(), &seen), []);
     }
 
     #[tokio::test]
@@ -409,7 +409,7 @@ mod tests {
         polls.register(&city());
         assert_eq!(polls.rounds().queue.len(), 1);
         // A round that was under way meanwhile.
-        polls.note(&city(), WorkersSeen::default());
+        polls.note(&city(), &WorkersSeen::default());
         assert_eq!(polls.rounds().queue.len(), 1);
     }
 }
