@@ -12,7 +12,9 @@ use kube::{
         events::{Recorder, Reporter},
     },
 };
-use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob};
+use parking_crds::{
+    alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob, topology::PipelineId,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -21,7 +23,7 @@ use tokio::{
 
 use crate::{
     apis::Apis,
-    controller::{self, Context, Guarded, Listed, Stores, Triggers, relations, watches},
+    controller::{self, Context, Echoes, Guarded, Listed, Stores, Triggers, relations, watches},
     discovery,
     gate::{self, GateLayer, GateSettings, LeaseName},
     labels,
@@ -202,7 +204,7 @@ async fn lead(
         outgoing,
     )?);
     watches::report_missing(&context.apis(), &context);
-    let _beside = beside(&client, &context, apis_sender);
+    let _beside = beside(&client, &context, apis_sender, asked.counts);
     tokio::join!(
         controller::run(
             loops.pipelines,
@@ -241,31 +243,37 @@ struct Loops {
 
 /// Watches our kinds, each of which tells the others what concerns them.
 fn watch_kinds(client: &Client, triggers: &Triggers) -> (Stores, Loops) {
-    let listed = Listed::default();
+    let (listed, echoes) = (Listed::default(), Echoes::default());
+    let shared = || (listed.clone(), echoes.clone());
     let hear = relations::of_rules(triggers.clone());
-    let (rules, of_rules) =
-        controller::kind(ObjectKind::AlertRule, Api::all(client.clone()), listed.clone(), hear);
+    let (rules, of_rules) = controller::kind(ObjectKind::AlertRule, Api::all(client.clone()), shared(), hear);
     let (jobs, of_jobs) =
-        controller::kind(ObjectKind::StatsJob, Api::all(client.clone()), listed.clone(), |_, _| ());
+        controller::kind(ObjectKind::StatsJob, Api::all(client.clone()), shared(), |_, _| ());
     let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
     let (pipelines, of_pipelines) =
-        controller::kind(ObjectKind::Pipeline, Api::all(client.clone()), listed.clone(), hear);
+        controller::kind(ObjectKind::Pipeline, Api::all(client.clone()), shared(), hear);
     (
-        Stores { pipelines, rules, jobs, listed },
+        Stores { pipelines, rules, jobs, listed, echoes },
         Loops { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs },
     )
 }
 
 /// What asks for looks beside the loops; it ends when the set is dropped.
 #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
-fn beside(client: &Client, context: &Arc<Context>, apis: watch::Sender<Arc<Apis>>) -> JoinSet<()> {
+fn beside(
+    client: &Client,
+    context: &Arc<Context>,
+    apis: watch::Sender<Arc<Apis>>,
+    counts: mpsc::UnboundedReceiver<PipelineId>,
+) -> JoinSet<()> {
     let (asked, mut asks) = mpsc::unbounded_channel();
-    let triggers = context.triggers.clone();
+    let (triggers, counted) = (context.triggers.clone(), context.triggers.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(watches::discover(Arc::clone(context), apis));
     tasks.spawn(watches::run(Arc::clone(context)));
     tasks.spawn(context.secrets.clone().run(client.clone(), asked.clone()));
-    tasks.spawn(context.workers.clone().run(client.clone(), asked));
+    tasks.spawn(context.workers.clone().run(client.clone(), asked, move |pipeline| counted.count(pipeline)));
+    tasks.spawn(controller::pipeline::counts::run(Arc::clone(context), counts));
     tasks.spawn(async move {
         while let Some(object) = asks.recv().await {
             triggers.look(object);

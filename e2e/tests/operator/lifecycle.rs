@@ -20,7 +20,7 @@ async fn replicas(city: &City, name: &str, wanted: i32) {
 }
 
 /// Every worker of the roles says that it read each partition up to that offset of nine.
-fn stand_at(city: &City, position: u64) {
+pub(crate) fn stand_at(city: &City, position: u64) {
     for pod in city.kubelet.workers() {
         city.kubelet.worker(&pod, |worker| {
             worker.change(|status| {

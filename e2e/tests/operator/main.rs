@@ -5,6 +5,7 @@ mod backup;
 mod bad_input;
 mod bucket;
 mod city;
+mod counts;
 mod create;
 mod definitions;
 mod delete;

@@ -10,7 +10,10 @@ use std::{
 
 use kube::{
     Client, ResourceExt,
-    runtime::{events::Recorder, reflector::Store},
+    runtime::{
+        events::Recorder,
+        reflector::{ObjectRef, Store},
+    },
 };
 use parking_crds::{
     alert_rule::AlertRule, inventory::Inventory, names::RuleName, pipeline::ParkingPipeline,
@@ -42,7 +45,7 @@ use crate::{
     versions::Versions,
 };
 
-use super::{Guarded, Listed, bucket::KnownBucket};
+use super::{Echoes, Guarded, Listed, bucket::KnownBucket};
 
 /// The part of a resync after which a look reads everything anew: the resync's own look does.
 const ANEW: f64 = 0.8;
@@ -58,6 +61,8 @@ pub struct Stores {
     pub jobs: Store<Guarded<StatsJob>>,
     /// Whether they hold everything.
     pub listed: Listed,
+    /// What the operator itself made them hold.
+    pub echoes: Echoes,
 }
 
 /// Where looks are asked for.
@@ -66,6 +71,7 @@ pub struct Triggers {
     pipelines: UnboundedSender<ObjectId>,
     rules: UnboundedSender<ObjectId>,
     jobs: UnboundedSender<ObjectId>,
+    counts: UnboundedSender<PipelineId>,
 }
 
 /// Where the looks that were asked for arrive, in the loop of each kind.
@@ -76,6 +82,8 @@ pub struct Asked {
     pub rules: UnboundedReceiver<ObjectId>,
     /// At statistics jobs.
     pub jobs: UnboundedReceiver<ObjectId>,
+    /// At the counts of pipelines.
+    pub counts: UnboundedReceiver<PipelineId>,
 }
 
 impl Triggers {
@@ -84,7 +92,17 @@ impl Triggers {
         let (pipelines, of_pipelines) = unbounded_channel();
         let (rules, of_rules) = unbounded_channel();
         let (jobs, of_jobs) = unbounded_channel();
-        (Self { pipelines, rules, jobs }, Asked { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs })
+        let (counts, of_counts) = unbounded_channel();
+        (
+            Self { pipelines, rules, jobs, counts },
+            Asked { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs, counts: of_counts },
+        )
+    }
+
+    /// Asks for the counts of a pipeline to be written.
+    pub fn count(&self, pipeline: PipelineId) {
+        // As for looks.
+        let _ = self.counts.send(pipeline);
     }
 
     /// Asks for a look at an object.
@@ -297,6 +315,12 @@ impl Context {
     /// A look failed: how long to wait.
     pub(super) fn failed(&self, object: &ObjectId, class: Class, hint: Option<Duration>) -> Duration {
         self.remembered().backoff.failed(object, class, rand::random(), hint)
+    }
+
+    /// A pipeline that exists and can be read.
+    pub(super) fn pipeline(&self, namespace: &str, name: &str) -> Option<Arc<ParkingPipeline>> {
+        let found = self.stores.pipelines.get(&ObjectRef::new(name).within(namespace))?;
+        found.0.as_ref().ok().cloned()
     }
 
     /// Every pipeline that exists.

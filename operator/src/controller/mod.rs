@@ -34,6 +34,7 @@ pub mod alert_rule;
 mod bucket;
 mod context;
 mod deletion;
+mod echoes;
 mod guarded;
 mod listed;
 pub mod pipeline;
@@ -47,6 +48,7 @@ mod writes;
 use turns::Turns;
 
 pub use context::{Asked, Context, Stores, Triggers};
+pub use echoes::Echoes;
 pub use guarded::Guarded;
 pub use listed::Listed;
 pub use writes::WriteError;
@@ -112,7 +114,7 @@ pub enum Next {
 pub fn kind<K>(
     kind: ObjectKind,
     api: Api<Guarded<K>>,
-    listed: Listed,
+    (listed, echoes): (Listed, Echoes),
     mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
 where
@@ -136,7 +138,9 @@ where
                 listed.note(kind);
             }
         })
-        .try_filter(move |event| std::future::ready(guarded::is_news(event, &listed_before)))
+        .try_filter(move |event| {
+            std::future::ready(!echoes.is_echo(event) && guarded::is_news(event, &listed_before))
+        })
         .touched_objects();
     let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)

@@ -38,6 +38,7 @@ use crate::{
 
 use super::{Context, Next, StepError, bucket, deletion, redis, writes};
 
+pub mod counts;
 mod findings;
 mod objects;
 mod report;
@@ -59,7 +60,7 @@ pub async fn step(pipeline: Arc<ParkingPipeline>, context: Arc<Context>) -> Resu
 }
 
 async fn go_on(pipeline: &ParkingPipeline, id: &PipelineId, context: &Context) -> Result<Next, StepError> {
-    if pipeline.annotations().get(labels::PAUSE_RECONCILIATION).is_some_and(|value| value == "true") {
+    if is_left_alone(pipeline) {
         return leave_alone(pipeline, context).await;
     }
     writes::add_finalizer(&context.client, pipeline).await?;
@@ -72,6 +73,10 @@ async fn go_on(pipeline: &ParkingPipeline, id: &PipelineId, context: &Context) -
     };
     let look = look(pipeline, id, topology, context).await?;
     report(pipeline, context, look).await
+}
+
+fn is_left_alone(pipeline: &ParkingPipeline) -> bool {
+    pipeline.annotations().get(labels::PAUSE_RECONCILIATION).is_some_and(|value| value == "true")
 }
 
 /// What one look came to.
@@ -210,9 +215,7 @@ impl Look {
         self.workers = Some((stand.ready, stand.wanted));
         self.problems.extend(stand.problems);
         let Some(round) = round else { return };
-        let number = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-        self.counts =
-            Some(Counts { lag: number(round.summary.lag()), firing: number(round.summary.firing()) });
+        self.counts = Some(counts::counts(round));
         self.problems.extend(retention_at_risk(round, topology));
         if let Some(valid) = &assembled.valid {
             self.problems.extend(rules_not_loaded(valid, round));

@@ -9,7 +9,6 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, PostParams, PropagationPolicy},
     core::DynamicObject,
-    runtime::reflector::ObjectRef,
 };
 use parking_crds::{
     names::{KeyPrefix, ObjectName},
@@ -54,18 +53,19 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     }
     let apis = context.apis();
     let namespace = job.namespace().unwrap_or_default();
-    let pipeline = pipeline_of(&job, &context);
-    if let Some(Ok(id)) = pipeline.as_ref().map(PipelineId::of)
+    let pipeline = context.pipeline(&namespace, job.spec.pipeline_ref.name.as_str());
+    let pipeline = pipeline.as_deref();
+    if let Some(Ok(id)) = pipeline.map(PipelineId::of)
         && !context.remember(&id, |memory| memory.looked)
     {
         return Ok(Next::After(FIRST_LOOK));
     }
-    let missing = missing_secrets(&job, pipeline.as_ref(), &context).await?;
+    let missing = missing_secrets(&job, pipeline, &context).await?;
     let jobs = jobs_of(&namespace, &context);
     let checked = stats_job(
         &job,
         &JobSurroundings {
-            pipeline: pipeline.as_ref(),
+            pipeline,
             jobs: &jobs,
             missing_secrets: &missing,
             apis: &apis,
@@ -73,11 +73,11 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
         },
     );
     let (runs, live) = runs(&job, &apis, &context).await?;
-    let lake = lake(&job, pipeline.as_ref(), &checked, &context).await;
+    let lake = lake(&job, pipeline, &checked, &context).await;
     let next = decide(&job, &checked, &lake, &runs, wall_clock::now());
     carry_out(&next, &namespace, &live, &apis, &context).await?;
     if job.status.as_ref() != Some(&next.status) {
-        writes::status(&context.client, &*job, &next.status).await?;
+        writes::status(&context, &*job, &next.status).await?;
         let before = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
         writes::tell(&context.recorder, &*job, &transitions(before, &next.status.conditions)).await;
     }
@@ -102,12 +102,6 @@ fn when(
     let pause = due.duration_since(wall_clock::now());
     let pause = Duration::try_from(pause).unwrap_or(Duration::ZERO);
     Next::After(pause.clamp(Duration::from_secs(1), LONGEST_PAUSE))
-}
-
-fn pipeline_of(job: &StatsJob, context: &Context) -> Option<ParkingPipeline> {
-    let reference = ObjectRef::new(job.spec.pipeline_ref.name.as_str()).within(&job.namespace()?);
-    let found = context.stores.pipelines.get(&reference)?;
-    found.0.as_ref().ok().map(|pipeline| pipeline.as_ref().clone())
 }
 
 fn jobs_of(namespace: &str, context: &Context) -> Vec<StatsJob> {

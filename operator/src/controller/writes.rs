@@ -2,7 +2,7 @@
 //!
 //! Invariants: a status that says the same is not written; a finalizer is patched with a test of what was seen.
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -16,6 +16,8 @@ use crate::{
     labels,
     status::Transition,
 };
+
+use super::Context;
 
 /// A write on one of our own objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,7 @@ where
 }
 
 /// Writes the status of an object. An object that is gone needs none.
-pub(super) async fn status<K, S>(client: &Client, object: &K, status: &S) -> Result<(), WriteError>
+pub(super) async fn status<K, S>(context: &Context, object: &K, status: &S) -> Result<(), WriteError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -60,14 +62,48 @@ where
         + std::fmt::Debug,
     S: Serialize + Sync,
 {
+    put_status(context, object, None, status).await
+}
+
+/// Writes the status of an object that nobody changed since; a conflict otherwise.
+pub(super) async fn status_as_seen<K, S>(context: &Context, object: &K, status: &S) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+    S: Serialize + Sync,
+{
+    put_status(context, object, object.resource_version(), status).await
+}
+
+async fn put_status<K, S>(
+    context: &Context,
+    object: &K,
+    version: Option<String>,
+    status: &S,
+) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+    S: Serialize + Sync,
+{
+    let metadata = ObjectMeta {
+        name: Some(object.name_any()),
+        namespace: object.namespace(),
+        uid: object.uid(),
+        resource_version: version,
+        ..ObjectMeta::default()
+    };
     let patch = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-        "metadata": {"name": object.name_any(), "namespace": object.namespace(), "uid": object.uid()},
-        "status": status,
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
     });
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
-    let written = api(client, object).patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await;
-    ended("the status", object, written.map(|_| ()))
+    let api = api(&context.client, object);
+    let written = api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await;
+    ended("the status", object, written.map(|written| context.stores.echoes.expect(&written)))
 }
 
 /// Adds our finalizer where it is missing.

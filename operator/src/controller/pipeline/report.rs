@@ -13,7 +13,6 @@ use crate::{
     error::Class,
     labels,
     metrics::ConditionState,
-    monotonic,
     object::{ObjectId, ObjectKind},
     status::{
         pipeline::{Facts as StatusFacts, status},
@@ -24,13 +23,11 @@ use crate::{
 
 use super::{
     super::{Context, Next, StepError, writes},
-    Look,
+    Look, counts,
 };
 
 /// Pause while something goes on that no watch tells of: drains, elections, rolls of Redis.
 const BUSY: Duration = Duration::from_secs(2);
-/// Shortest pause between two writes of counts to one status.
-const COUNTS: Duration = Duration::from_secs(15);
 
 /// Says that the operator leaves everything as it is, and nothing else.
 pub(super) async fn leave_alone(pipeline: &ParkingPipeline, context: &Context) -> Result<Next, StepError> {
@@ -69,7 +66,7 @@ pub(super) async fn report(
     let mut made = status(&facts);
     made.topic_ids = look.topic_ids.unwrap_or_default();
     if let (Some(id), Some(before)) = (&id, &pipeline.status) {
-        hold_counts(id, before, &mut made, context);
+        counts::hold(id, before, &mut made, context);
     }
     write(pipeline, context, made).await?;
     if let Some(error) = look.failed {
@@ -86,25 +83,6 @@ pub(super) async fn report(
         Some(class) => Next::Problem(class),
         None => Next::Resync,
     })
-}
-
-/// Keeps the written counts while they are young: they change all the time.
-fn hold_counts(
-    id: &PipelineId,
-    before: &ParkingPipelineStatus,
-    made: &mut ParkingPipelineStatus,
-    context: &Context,
-) {
-    let now = monotonic::now();
-    context.remember(id, |memory| {
-        let changed = (before.lag, before.firing) != (made.lag, made.firing);
-        let young = memory.counted.is_some_and(|counted| now - counted < COUNTS);
-        if changed && young {
-            (made.lag, made.firing) = (before.lag, before.firing);
-        } else if changed {
-            memory.counted = Some(now);
-        }
-    });
 }
 
 pub(in crate::controller) async fn write(
@@ -125,7 +103,7 @@ pub(in crate::controller) async fn write(
     if pipeline.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    writes::status(&context.client, pipeline, &status).await?;
+    writes::status(context, pipeline, &status).await?;
     let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
     writes::tell(&context.recorder, pipeline, &transitions(before, &status.conditions)).await;
     Ok(())

@@ -177,9 +177,14 @@ impl WorkerPolls {
         self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for ever, and sends the pipelines and rules whose workers say something new. Ends when nobody receives
-    /// any more.
-    pub async fn run(self, client: Client, objects: mpsc::UnboundedSender<ObjectId>) {
+    /// Asks for ever, sends the pipelines and rules whose workers say something new, and tells of pipelines whose
+    /// counts alone differ. Ends when nobody receives any more.
+    pub async fn run(
+        self,
+        client: Client,
+        objects: mpsc::UnboundedSender<ObjectId>,
+        counted: impl Fn(PipelineId),
+    ) {
         let mut asked = FuturesUnordered::new();
         while !objects.is_closed() {
             while asked.len() < ROUNDS
@@ -190,7 +195,11 @@ impl WorkerPolls {
             let next = self.rounds().queue.first().map(|(due, _)| *due).filter(|_| asked.len() < ROUNDS);
             tokio::select! {
                 Some((pipeline, seen)) = asked.next() => {
-                    for object in self.note(&pipeline, &seen) {
+                    let concerned = self.note(&pipeline, &seen);
+                    if concerned.counts {
+                        counted(pipeline);
+                    }
+                    for object in concerned.objects {
                         // A closed channel ends the loop.
                         let _ = objects.send(object);
                     }
@@ -208,10 +217,10 @@ impl WorkerPolls {
     }
 
     /// Notes a round; returns what it concerns.
-    fn note(&self, pipeline: &PipelineId, seen: &WorkersSeen) -> Vec<ObjectId> {
+    fn note(&self, pipeline: &PipelineId, seen: &WorkersSeen) -> Concerned {
         let new = Arc::new(LastRound { incomplete: seen.incomplete, summary: Summary::of(seen) });
         let mut rounds = self.rounds();
-        let Some(known) = rounds.of.get_mut(pipeline) else { return Vec::new() };
+        let Some(known) = rounds.of.get_mut(pipeline) else { return Concerned::default() };
         known.doubted = !known.doubted && new.lost_answers_since(known.last.as_deref());
         let doubted = known.doubted;
         let before = if doubted { None } else { known.last.replace(Arc::clone(&new)) };
@@ -221,7 +230,7 @@ impl WorkerPolls {
             rounds.queue.insert((monotonic::now() + pause.mul_f64(jitter), pipeline.clone()));
         }
         drop(rounds);
-        if doubted { Vec::new() } else { concerned(pipeline, before.as_deref(), &new) }
+        if doubted { Concerned::default() } else { concerned(pipeline, before.as_deref(), &new) }
     }
 
     async fn round(&self, client: Client, pipeline: PipelineId) -> (PipelineId, WorkersSeen) {
@@ -282,8 +291,16 @@ fn understand(body: &[u8], pipeline: &PipelineId, role: Role) -> PodAnswer {
         .ok_or(PollFailure::Garbled)
 }
 
+/// What a round is news for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Concerned {
+    objects: Vec<ObjectId>,
+    /// Whether the pipeline differs by its counts and by nothing else.
+    counts: bool,
+}
+
 /// The pipeline and those of its rules whose state differs.
-fn concerned(pipeline: &PipelineId, before: Option<&LastRound>, new: &LastRound) -> Vec<ObjectId> {
+fn concerned(pipeline: &PipelineId, before: Option<&LastRound>, new: &LastRound) -> Concerned {
     let namespace = pipeline.namespace.as_str();
     let unknown = Summary::default();
     let known = before.map_or(&unknown, |before| &before.summary);
@@ -297,7 +314,8 @@ fn concerned(pipeline: &PipelineId, before: Option<&LastRound>, new: &LastRound)
     if !same {
         objects.push(ObjectId::new(ObjectKind::Pipeline, namespace, pipeline.name.as_str()));
     }
-    objects
+    let counts = same && before.is_some_and(|before| before.summary.counts() != new.summary.counts());
+    Concerned { objects, counts }
 }
 
 /// A worker's pod.
@@ -406,14 +424,23 @@ mod tests {
         }
     }
 
-    fn pipeline() -> ObjectId {
-        ObjectId::new(ObjectKind::Pipeline, "parking", "city")
+    fn look() -> Concerned {
+        Concerned { objects: vec![ObjectId::new(ObjectKind::Pipeline, "parking", "city")], counts: false }
+    }
+
+    fn nobody() -> Concerned {
+        Concerned::default()
     }
 
     fn answer() -> PodAnswer {
+        unread(0)
+    }
+
+    fn unread(lag: u64) -> PodAnswer {
         let status = json!({
             "pipeline": {"namespace": "parking", "name": "city"}, "role": "alert", "version": "1",
             "phase": "Running",
+            "partitions": [{"stream": "events", "partition": 0, "position": 5, "end": 5 + lag}],
         });
         understand(status.to_string().as_bytes(), &city(), Role::Alert)
     }
@@ -430,15 +457,25 @@ mod tests {
         let silent = || Err(PollFailure::TimedOut);
         let (whole, half) = (round_of([answer(), answer()]), round_of([answer(), silent()]));
         let last = || polls.last(&city()).unwrap().summary.clone();
-        assert_eq!(polls.note(&city(), &whole), [pipeline()]);
-        assert_eq!(polls.note(&city(), &half), [], "once may be chance");
+        assert_eq!(polls.note(&city(), &whole), look());
+        assert_eq!(polls.note(&city(), &half), nobody(), "once may be chance");
         assert_eq!(last(), Summary::of(&whole));
-        assert_eq!(polls.note(&city(), &whole), []);
-        assert_eq!(polls.note(&city(), &half), []);
-        assert_eq!(polls.note(&city(), &half), [pipeline()]);
+        assert_eq!(polls.note(&city(), &whole), nobody());
+        assert_eq!(polls.note(&city(), &half), nobody());
+        assert_eq!(polls.note(&city(), &half), look());
         assert_eq!(last(), Summary::of(&half));
-        assert_eq!(polls.note(&city(), &half), [], "it is no news, and no doubt, that it stays silent");
-        assert_eq!(polls.note(&city(), &round_of([answer()])), [pipeline()], "its pod is gone");
+        assert_eq!(polls.note(&city(), &half), nobody(), "it is no news, and no doubt, that it stays silent");
+        assert_eq!(polls.note(&city(), &round_of([answer()])), look(), "its pod is gone");
+    }
+
+    #[tokio::test]
+    async fn lag_alone_asks_for_counts_and_for_no_look() {
+        let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
+        polls.register(&city());
+        assert_eq!(polls.note(&city(), &round_of([unread(7)])), look());
+        let counts = Concerned { counts: true, ..Concerned::default() };
+        assert_eq!(polls.note(&city(), &round_of([unread(3)])), counts);
+        assert_eq!(polls.note(&city(), &round_of([unread(3)])), nobody());
     }
 
     #[tokio::test]
@@ -446,9 +483,9 @@ mod tests {
         let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
         polls.register(&city());
         let unlisted = WorkersSeen { roles: BTreeMap::new(), incomplete: Some(PollFailure::NotListed) };
-        assert_eq!(polls.note(&city(), &unlisted), []);
+        assert_eq!(polls.note(&city(), &unlisted), nobody());
         assert_eq!(polls.last(&city()), None);
-        assert_eq!(polls.note(&city(), &unlisted), [pipeline()]);
+        assert_eq!(polls.note(&city(), &unlisted), look());
     }
 
     #[tokio::test]
@@ -456,11 +493,11 @@ mod tests {
         let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
         polls.register(&city());
         let seen = round_of([answer()]);
-        assert_eq!(polls.note(&city(), &seen), [pipeline()]);
-        assert_eq!(polls.note(&city(), &seen), []);
+        assert_eq!(polls.note(&city(), &seen), look());
+        assert_eq!(polls.note(&city(), &seen), nobody());
         assert_eq!(polls.last(&city()).unwrap().summary, Summary::of(&seen));
         polls.forget(&city());
-        assert_eq!(polls.note(&city(), &seen), []);
+        assert_eq!(polls.note(&city(), &seen), nobody());
     }
 
     #[tokio::test]
