@@ -30,7 +30,6 @@ use crate::{
     leader::{Election, Ended, Leadership, Terms, leadership},
     metrics::{Metrics, MetricsError},
     monotonic,
-    object::ObjectKind,
     outgoing::Outgoing,
     server::{self, Health},
     settings::Settings,
@@ -208,7 +207,6 @@ async fn lead(
     tokio::join!(
         controller::run(
             loops.pipelines,
-            ObjectKind::Pipeline,
             Arc::clone(&context),
             asked.pipelines,
             until(stopped.clone()),
@@ -216,7 +214,6 @@ async fn lead(
         ),
         controller::run(
             loops.rules,
-            ObjectKind::AlertRule,
             Arc::clone(&context),
             asked.rules,
             until(stopped.clone()),
@@ -224,7 +221,6 @@ async fn lead(
         ),
         controller::run(
             loops.jobs,
-            ObjectKind::StatsJob,
             Arc::clone(&context),
             asked.jobs,
             until(stopped),
@@ -243,15 +239,13 @@ struct Loops {
 
 /// Watches our kinds, each of which tells the others what concerns them.
 fn watch_kinds(client: &Client, triggers: &Triggers) -> (Stores, Loops) {
-    let (listed, echoes) = (Listed::default(), Echoes::default());
+    let (listed, echoes) = (Listed::default(), Echoes::new(triggers.clone()));
     let shared = || (listed.clone(), echoes.clone());
     let hear = relations::of_rules(triggers.clone());
-    let (rules, of_rules) = controller::kind(ObjectKind::AlertRule, Api::all(client.clone()), shared(), hear);
-    let (jobs, of_jobs) =
-        controller::kind(ObjectKind::StatsJob, Api::all(client.clone()), shared(), |_, _| ());
+    let (rules, of_rules) = controller::kind(Api::all(client.clone()), shared(), hear);
+    let (jobs, of_jobs) = controller::kind(Api::all(client.clone()), shared(), |_, _| ());
     let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
-    let (pipelines, of_pipelines) =
-        controller::kind(ObjectKind::Pipeline, Api::all(client.clone()), shared(), hear);
+    let (pipelines, of_pipelines) = controller::kind(Api::all(client.clone()), shared(), hear);
     (
         Stores { pipelines, rules, jobs, listed, echoes },
         Loops { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs },

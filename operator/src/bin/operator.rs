@@ -14,6 +14,13 @@ use parking_operator::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// It gives back what a burst of work took.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Each thread keeps memory of its own, and two have enough to do with what one API server answers.
+const THREADS: usize = 2;
+
 /// Any failure: its text is one plain sentence.
 type Failure = Box<dyn std::error::Error>;
 
@@ -106,5 +113,5 @@ async fn told_to_stop() {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()
 }

@@ -1,47 +1,112 @@
 //! Versions of our objects that a status brought about which the operator wrote itself.
 //!
 //! A watch tells of such a version as of any other; a look at it would find what the look that wrote it has found.
+//! The watch may tell of it before the API server has answered the write: what is told meanwhile is judged afterwards.
 //! Must not: judge lists, which leave out what came between two versions.
-//! Invariant: only the very version that was written is an echo, so that whatever others change is looked at.
+//! Invariant: only the very versions that were written are echoes, so that whatever others change is looked at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use kube::{Resource, ResourceExt, runtime::watcher::Event};
 
-/// The versions that are awaited, by the uid of their object; clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Echoes(Arc<Mutex<BTreeMap<String, u64>>>);
+use crate::object::ObjectId;
+
+use super::{Ours, Triggers};
+
+/// The writes of statuses, and what was told of their objects. Clones share them.
+#[derive(Clone)]
+pub struct Echoes {
+    of: Arc<Mutex<BTreeMap<String, Writes>>>,
+    triggers: Triggers,
+}
+
+/// The writes of one object's status.
+#[derive(Debug, Default)]
+struct Writes {
+    under_way: usize,
+    /// What they brought about and was not told yet.
+    written: BTreeSet<u64>,
+    /// What was told while they were under way.
+    told: BTreeSet<u64>,
+}
+
+/// A write that is under way; it ends with the value.
+#[must_use]
+pub(super) struct Writing<'a> {
+    echoes: &'a Echoes,
+    object: ObjectId,
+    uid: String,
+}
 
 impl Echoes {
-    /// The operator wrote a status, and this is the object with it.
-    pub(super) fn expect(&self, written: &impl Resource) {
-        if let (Some(uid), Some(version)) = (written.uid(), version(written)) {
-            self.awaited().insert(uid, version);
-        }
+    /// No writes; who asks for looks that were put off.
+    pub fn new(triggers: Triggers) -> Self {
+        Self { of: Arc::default(), triggers }
     }
 
-    /// Whether the event tells of nothing but a status that the operator wrote.
+    /// Tells of a write before it is sent.
+    pub(super) fn begin<K: Ours>(&self, object: &K) -> Writing<'_> {
+        let uid = object.uid().unwrap_or_default();
+        self.of().entry(uid.clone()).or_default().under_way += 1;
+        let object = ObjectId::new(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
+        Writing { echoes: self, object, uid }
+    }
+
+    /// Whether the event tells of nothing but a status that the operator wrote, or is judged when the write has ended.
     pub(super) fn is_echo(&self, event: &Event<impl Resource>) -> bool {
-        let (object, gone) = match event {
-            Event::Apply(object) | Event::InitApply(object) => (object, false),
-            Event::Delete(object) => (object, true),
-            Event::Init | Event::InitDone => return false,
+        let (Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = event else {
+            return false;
         };
         let Some(uid) = object.uid() else { return false };
-        let mut awaited = self.awaited();
-        let Some(written) = awaited.get(&uid).copied() else { return false };
-        let told = version(object);
-        if gone || told.is_none_or(|told| told >= written) {
-            awaited.remove(&uid);
+        let mut of = self.of();
+        let (Some(writes), Some(told)) = (of.get_mut(&uid), version(object)) else { return false };
+        let single = matches!(event, Event::Apply(_));
+        if single && writes.under_way > 0 {
+            return writes.told.insert(told);
         }
-        matches!(event, Event::Apply(_)) && told == Some(written)
+        let is_echo = single && writes.written.contains(&told);
+        writes.written.retain(|written| *written > told);
+        if writes.under_way == 0 && (writes.written.is_empty() || matches!(event, Event::Delete(_))) {
+            of.remove(&uid);
+        }
+        is_echo
     }
 
-    fn awaited(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Writes>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing<'_> {
+    /// The API server has answered: the object as it is now.
+    pub(super) fn brought(self, object: &impl Resource) {
+        let mut of = self.echoes.of();
+        if let (Some(writes), Some(version)) = (of.get_mut(&self.uid), version(object)) {
+            writes.written.insert(version);
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut of = self.echoes.of();
+        let Some(writes) = of.get_mut(&self.uid) else { return };
+        writes.under_way = writes.under_way.saturating_sub(1);
+        if writes.under_way > 0 {
+            return;
+        }
+        let told = std::mem::take(&mut writes.told);
+        let of_others = told.difference(&writes.written).next().is_some();
+        writes.written.retain(|written| told.last().is_none_or(|told| written > told));
+        if writes.written.is_empty() {
+            of.remove(&self.uid);
+        }
+        if of_others {
+            self.echoes.triggers.look(self.object.clone());
+        }
     }
 }
 
@@ -51,41 +116,96 @@ fn version(object: &impl Resource) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use parking_crds::stats_job::StatsJob;
     use serde_json::json;
 
     use super::*;
+    use crate::{controller::Asked, object::ObjectKind};
 
-    fn object(version: &str) -> ConfigMap {
-        serde_json::from_value(json!({"metadata": {"name": "one", "uid": "1", "resourceVersion": version}}))
-            .unwrap()
+    fn job(version: &str) -> StatsJob {
+        serde_json::from_value(json!({
+            "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "StatsJob",
+            "metadata": {"name": "one", "namespace": "york", "uid": "1", "resourceVersion": version},
+            "spec": {"pipelineRef": {"name": "city"}, "statistics": ["zone-occupancy"]},
+        }))
+        .unwrap()
+    }
+
+    fn told(echoes: &Echoes, version: &str) -> bool {
+        echoes.is_echo(&Event::Apply(job(version)))
+    }
+
+    fn echoes() -> (Echoes, Asked) {
+        let (triggers, asked) = Triggers::new();
+        (Echoes::new(triggers), asked)
+    }
+
+    fn begin(echoes: &Echoes) -> Writing<'_> {
+        echoes.begin(&job("1"))
     }
 
     #[test]
     fn the_version_that_was_written_is_an_echo_once_and_no_other_is() {
-        let echoes = Echoes::default();
-        assert!(!echoes.is_echo(&Event::Apply(object("9"))));
-        echoes.expect(&object("10"));
-        assert!(!echoes.is_echo(&Event::Apply(object("9"))), "told late, and not ours");
-        assert!(echoes.is_echo(&Event::Apply(object("10"))));
-        assert!(!echoes.is_echo(&Event::Apply(object("10"))));
+        let (echoes, mut asked) = echoes();
+        assert!(!told(&echoes, "9"));
+        begin(&echoes).brought(&job("10"));
+        assert!(!told(&echoes, "9"), "told late, and not ours");
+        assert!(told(&echoes, "10"));
+        assert!(!told(&echoes, "10"));
+        assert!(asked.jobs.try_recv().is_err() && echoes.of().is_empty());
     }
 
     #[test]
-    fn a_list_or_a_newer_version_ends_the_wait() {
-        for event in [Event::InitApply(object("10")), Event::Apply(object("11")), Event::Delete(object("12"))]
-        {
-            let echoes = Echoes::default();
-            echoes.expect(&object("10"));
+    fn an_echo_that_comes_before_the_answer_is_one_as_well() {
+        let (echoes, mut asked) = echoes();
+        let writing = begin(&echoes);
+        assert!(told(&echoes, "10"));
+        writing.brought(&job("10"));
+        assert!(asked.jobs.try_recv().is_err() && echoes.of().is_empty());
+    }
+
+    #[test]
+    fn what_others_change_during_a_write_is_looked_at_after_it() {
+        for answered in [true, false] {
+            let (echoes, mut asked) = echoes();
+            let writing = begin(&echoes);
+            assert!(told(&echoes, "9"), "put off");
+            assert!(asked.jobs.try_recv().is_err());
+            if answered {
+                writing.brought(&job("10"));
+            } else {
+                drop(writing);
+            }
+            assert_eq!(asked.jobs.try_recv().unwrap(), ObjectId::new(ObjectKind::StatsJob, "york", "one"));
+            assert_eq!(told(&echoes, "10"), answered);
+        }
+    }
+
+    #[test]
+    fn of_two_writes_at_once_both_are_echoes() {
+        let (echoes, mut asked) = echoes();
+        let (one, other) = (begin(&echoes), begin(&echoes));
+        assert!(told(&echoes, "10"));
+        other.brought(&job("11"));
+        one.brought(&job("10"));
+        assert!(told(&echoes, "11"));
+        assert!(asked.jobs.try_recv().is_err() && echoes.of().is_empty());
+    }
+
+    #[test]
+    fn a_list_a_newer_version_or_the_end_of_the_object_ends_the_wait() {
+        for event in [Event::InitApply(job("10")), Event::Apply(job("11")), Event::Delete(job("12"))] {
+            let (echoes, _asked) = echoes();
+            begin(&echoes).brought(&job("10"));
             assert!(!echoes.is_echo(&event), "{event:?}");
-            assert!(!echoes.is_echo(&Event::Apply(object("10"))));
+            assert!(echoes.of().is_empty());
         }
     }
 
     #[test]
     fn a_version_that_is_no_number_is_no_echo() {
-        let echoes = Echoes::default();
-        echoes.expect(&object("a7"));
-        assert!(!echoes.is_echo(&Event::Apply(object("a7"))));
+        let (echoes, _asked) = echoes();
+        begin(&echoes).brought(&job("a7"));
+        assert!(!told(&echoes, "a7"));
     }
 }

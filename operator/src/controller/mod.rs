@@ -16,7 +16,12 @@ use kube::{
         watcher,
     },
 };
-use parking_crds::condition::{ConditionType, Reason};
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, Reason},
+    pipeline::ParkingPipeline,
+    stats_job::StatsJob,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -99,6 +104,32 @@ impl StepError {
     }
 }
 
+/// A kind of ours.
+pub trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// Which one.
+    const KIND: ObjectKind;
+}
+
+impl Ours for ParkingPipeline {
+    const KIND: ObjectKind = ObjectKind::Pipeline;
+}
+
+impl Ours for AlertRule {
+    const KIND: ObjectKind = ObjectKind::AlertRule;
+}
+
+impl Ours for StatsJob {
+    const KIND: ObjectKind = ObjectKind::StatsJob;
+}
+
 /// When an object is looked at again, unless something happens before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -111,21 +142,11 @@ pub enum Next {
 }
 
 /// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
-pub fn kind<K>(
-    kind: ObjectKind,
+pub fn kind<K: Ours>(
     api: Api<Guarded<K>>,
     (listed, echoes): (Listed, Echoes),
     mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
-) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
+) -> (Store<Guarded<K>>, Controller<Guarded<K>>) {
     let (reader, writer) = store();
     let (before, known, listed_before) = (reader.clone(), reader.clone(), reader.clone());
     let objects = watcher(api, watcher::Config::default())
@@ -135,7 +156,7 @@ where
         .reflect(writer)
         .inspect_ok(move |event| {
             if matches!(event, watcher::Event::InitDone) {
-                listed.note(kind);
+                listed.note(K::KIND);
             }
         })
         .try_filter(move |event| {
@@ -148,28 +169,20 @@ where
 
 /// Runs the controller of a kind until `until` ends. Objects wait for their turn here and not in the controller, whose
 /// own limit takes them in no order: while some change again and again, others would never be looked at.
-pub async fn run<K, F>(
+pub async fn run<K: Ours, F>(
     controller: Controller<Guarded<K>>,
-    kind: ObjectKind,
     context: Arc<Context>,
     triggers: UnboundedReceiver<ObjectId>,
     until: impl Future<Output = ()> + Send + Sync + 'static,
     step: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
     F: Future<Output = Result<Next, StepError>> + Send + 'static,
 {
     let triggers = stream::unfold(triggers, |mut triggers| async move {
         let object = triggers.recv().await?;
         Some((ObjectRef::new(&object.name).within(&object.namespace), triggers))
     });
-    let turns = Arc::new(Turns::new(kind, context.settings.concurrency, context.health.clone()));
+    let turns = Arc::new(Turns::new(K::KIND, context.settings.concurrency, context.health.clone()));
     controller
         .reconcile_on(triggers)
         .graceful_shutdown_on(until)
@@ -179,7 +192,7 @@ pub async fn run<K, F>(
                 async move {
                     let _turn = turns.take().await;
                     // Boxed, so that those who wait are small.
-                    let look = Box::pin(reconcile(kind, object, context, step));
+                    let look = Box::pin(reconcile(object, context, step));
                     Ok::<_, std::convert::Infallible>(look.await)
                 }
             },
@@ -188,23 +201,22 @@ pub async fn run<K, F>(
         )
         .for_each(|ended| async move {
             if let Err(error) = ended {
-                tracing::debug!(kind = kind.as_str(), %error, "a watch or an object is gone");
+                tracing::debug!(kind = K::KIND.as_str(), %error, "a watch or an object is gone");
             }
         })
         .await;
 }
 
 /// One look at one object, with what it means for the next.
-async fn reconcile<K, F>(
-    kind: ObjectKind,
+async fn reconcile<K: Ours, F>(
     object: Arc<Guarded<K>>,
     context: Arc<Context>,
     step: impl Fn(Arc<K>, Arc<Context>) -> F,
 ) -> Action
 where
-    K: Resource<DynamicType = ()> + Clone,
     F: Future<Output = Result<Next, StepError>>,
 {
+    let kind = K::KIND;
     let id = ObjectId::new(kind, &object.namespace().unwrap_or_default(), &object.name_any());
     if !context.serves(&id.namespace) {
         return Action::await_change();

@@ -2,13 +2,13 @@
 //!
 //! Invariants: a status that says the same is not written; a finalizer is patched with a test of what was seen.
 
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     status::Transition,
 };
 
-use super::Context;
+use super::{Context, Ours};
 
 /// A write on one of our own objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,50 +46,34 @@ impl WriteError {
     }
 }
 
-fn api<K>(client: &Client, object: &K) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
+fn api<K: Ours>(client: &Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
 
 /// Writes the status of an object. An object that is gone needs none.
-pub(super) async fn status<K, S>(context: &Context, object: &K, status: &S) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize + Sync,
-{
+pub(super) async fn status<K: Ours, S: Serialize + Sync>(
+    context: &Context,
+    object: &K,
+    status: &S,
+) -> Result<(), WriteError> {
     put_status(context, object, None, status).await
 }
 
 /// Writes the status of an object that nobody changed since; a conflict otherwise.
-pub(super) async fn status_as_seen<K, S>(context: &Context, object: &K, status: &S) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize + Sync,
-{
+pub(super) async fn status_as_seen<K: Ours, S: Serialize + Sync>(
+    context: &Context,
+    object: &K,
+    status: &S,
+) -> Result<(), WriteError> {
     put_status(context, object, object.resource_version(), status).await
 }
 
-async fn put_status<K, S>(
+async fn put_status<K: Ours, S: Serialize + Sync>(
     context: &Context,
     object: &K,
     version: Option<String>,
     status: &S,
-) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize + Sync,
-{
+) -> Result<(), WriteError> {
     let metadata = ObjectMeta {
         name: Some(object.name_any()),
         namespace: object.namespace(),
@@ -102,18 +86,13 @@ where
     });
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
     let api = api(&context.client, object);
+    let writing = context.stores.echoes.begin(object);
     let written = api.patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await;
-    ended("the status", object, written.map(|written| context.stores.echoes.expect(&written)))
+    ended("the status", object, written.map(|written| writing.brought(&written)))
 }
 
 /// Adds our finalizer where it is missing.
-pub(super) async fn add_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+pub(super) async fn add_finalizer<K: Ours>(client: &Client, object: &K) -> Result<(), WriteError> {
     if object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         return Ok(());
     }
@@ -123,24 +102,16 @@ where
 }
 
 /// Removes our finalizer: the object goes.
-pub(super) async fn remove_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+pub(super) async fn remove_finalizer<K: Ours>(client: &Client, object: &K) -> Result<(), WriteError> {
     let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::FINALIZER);
     patch_finalizers(client, object, &others.collect::<Vec<_>>()).await
 }
 
-async fn patch_finalizers<K>(client: &Client, object: &K, finalizers: &[&str]) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn patch_finalizers<K: Ours>(
+    client: &Client,
+    object: &K,
+    finalizers: &[&str],
+) -> Result<(), WriteError> {
     let mut steps = vec![json!({"op": "test", "path": "/metadata/uid", "value": object.uid()})];
     if !object.finalizers().is_empty() {
         steps.push(json!({"op": "test", "path": "/metadata/finalizers", "value": object.finalizers()}));
