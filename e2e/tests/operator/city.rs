@@ -7,10 +7,14 @@ use std::{
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use parking_crds::pipeline::ParkingPipeline;
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, holds},
+    pipeline::ParkingPipeline,
+};
 use parking_e2e::{
     kubernetes::{
         chart,
@@ -273,6 +277,23 @@ impl City {
             Ok(pipeline) => pipeline,
             Err(error) => panic!("{error}\noperator:\n{}", self.log()),
         }
+    }
+
+    /// Waits until every rule that is switched on is evaluated as it is written: workers are asked for what they have
+    /// loaded now and then only.
+    pub(crate) async fn until_rules_are_active(&self) {
+        let rules: Api<AlertRule> = self.namespace.api();
+        eventually("active rules", 2 * LIMIT, async || {
+            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let waits = list.items.iter().filter(|rule| rule.spec.enabled()).find(|rule| {
+                let status = rule.status.clone().unwrap_or_default();
+                let generation = rule.metadata.generation.unwrap_or_default();
+                !holds(&status.conditions, ConditionType::Active, generation)
+            });
+            waits.map_or(Ok(()), |rule| Err(format!("{}: {:?}", rule.name_any(), rule.status)))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
 
     /// Waits until the pipeline of that name does not exist.

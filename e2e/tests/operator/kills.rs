@@ -12,13 +12,9 @@ use std::{
 use futures::future::join_all;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
-use parking_crds::{
-    alert_rule::AlertRule,
-    condition::{ConditionType, holds},
-    stats_job::StatsJob,
-};
+use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
 use parking_e2e::kubernetes::{
     interceptor::{Fault, Interceptor},
     wait::{always, eventually},
@@ -125,7 +121,7 @@ impl Mortal {
             let done = async {
                 city.until("Ready", "True").await;
                 city.until("Progressing", "False").await;
-                self.until_rules_are_active().await;
+                city.until_rules_are_active().await;
             };
             tokio::select! {
                 () = keep_loaded(city) => {}
@@ -134,21 +130,6 @@ impl Mortal {
             return;
         }
         city.until_gone(PIPELINE).await;
-    }
-
-    /// Workers are asked for what they have loaded now and then only.
-    async fn until_rules_are_active(&self) {
-        let rules: Api<AlertRule> = self.city.namespace.api();
-        eventually("active rules", LIMIT, async || {
-            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-            let active = list.items.iter().all(|rule| {
-                let status = rule.status.clone().unwrap_or_default();
-                holds(&status.conditions, ConditionType::Active, rule.metadata.generation.unwrap_or_default())
-            });
-            if active { Ok(()) } else { Err(format!("{:?}", list.items)) }
-        })
-        .await
-        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
     }
 
     /// Waits until the city is as after an act that nobody disturbed.
