@@ -23,13 +23,13 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    city::{City, PIPELINE},
+    city::{City, LIMIT, PIPELINE},
     example,
     holdings::{Holdings, difference, holdings},
 };
 
 /// How long anything may take while several cities are busy.
-const LIMIT: Duration = Duration::from_mins(2);
+const BUSY: Duration = LIMIT.saturating_mul(2);
 /// For how long cities of a sample begin another life.
 const SAMPLE: Duration = Duration::from_mins(1);
 /// The same where every write has its kill.
@@ -160,7 +160,7 @@ impl Mortal {
     async fn comes_to(&self, act: Act, expected: &Holdings) {
         self.until_done(act).await;
         let (mut turn, mut last) = (0, String::new());
-        eventually(&format!("the same objects after {act:?}"), LIMIT, async || {
+        eventually(&format!("the same objects after {act:?}"), BUSY, async || {
             turn += 1;
             // To read everything is much work for the API server, too much for every turn.
             if turn % 20 == 1 {
@@ -182,7 +182,7 @@ impl Mortal {
             let before = self.interceptor.writes();
             self.act(act).await;
             self.until_done(act).await;
-            eventually("quiet", LIMIT, async || {
+            eventually("quiet", BUSY, async || {
                 let writes = self.interceptor.writes();
                 let same =
                     async || if self.interceptor.writes() == writes { Ok(()) } else { Err(String::new()) };
@@ -227,7 +227,7 @@ impl Mortal {
         let reached = loop {
             tokio::select! {
                 biased;
-                reached = self.interceptor.until_held(held, LIMIT) => match reached {
+                reached = self.interceptor.until_held(held, BUSY) => match reached {
                     Ok(()) => break true,
                     Err(error) => panic!("{act:?}, {kill:?}: {error}\noperator:\n{}", self.city.log()),
                 },
