@@ -24,7 +24,7 @@ use parking_e2e::{
         namespace::Namespace,
         operator::{Identity, Operator},
         strimzi::Strimzi,
-        surroundings::Surroundings,
+        surroundings::{INVENTORY, KAFKA, STORE_KEYS, Surroundings},
         wait::eventually,
     },
     minio::Minio,
@@ -201,13 +201,13 @@ impl City {
             "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
             "metadata": {"name": PIPELINE, "namespace": self.namespace.name()},
             "spec": {
-                "kafka": {"strimzi": {"cluster": "events"}},
+                "kafka": {"strimzi": {"cluster": KAFKA}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
                     "endpoint": self.store.endpoint, "bucket": self.namespace.name(),
-                    "credentialsSecretRef": {"name": "minio"},
+                    "credentialsSecretRef": {"name": STORE_KEYS},
                 },
-                "inventory": {"configMapRef": {"name": "city-inventory"}},
+                "inventory": {"configMapRef": {"name": INVENTORY}},
                 "events": {"partitions": 3, "replicationFactor": 1},
             },
         })

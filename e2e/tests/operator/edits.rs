@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parking_crds::pipeline::ParkingPipeline;
 use parking_e2e::kubernetes::{
     strimzi::{Listener, make_kafka},
+    surroundings::{INVENTORY, KAFKA},
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -225,7 +226,7 @@ async fn remove(city: &City) {
 async fn references(city: &City) {
     let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = city.namespace.api();
     let authority = maps.get("kube-root-ca.crt").await.unwrap().data.unwrap()["ca.crt"].clone();
-    let inventory = maps.get("city-inventory").await.unwrap().data.unwrap()["inventory.yaml"].clone();
+    let inventory = maps.get(INVENTORY).await.unwrap().data.unwrap()["inventory.yaml"].clone();
     let other = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other-inventory"},
         "data": {"other.yaml": inventory},
@@ -344,7 +345,7 @@ async fn an_edit_of_any_field_reaches_the_objects_and_the_pipeline_is_ready_agai
     let listener =
         |name, authentication| Listener { name, port: 9093, tls: true, authentication: Some(authentication) };
     let listeners = [listener("tls", "tls"), Listener { port: 9094, ..listener("scram", "scram-sha-512") }];
-    make_kafka(&city.namespace, "events", &listeners, Some("simple")).await.unwrap();
+    make_kafka(&city.namespace, KAFKA, &listeners, Some("simple")).await.unwrap();
     references(&city).await;
     let mut city = city;
     city.start_operator().await;

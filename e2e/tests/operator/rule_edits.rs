@@ -11,6 +11,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use parking_crds::alert_rule::AlertRule;
+use parking_e2e::kubernetes::surroundings::INVENTORY;
 use serde_json::{Value, json};
 
 use crate::{
@@ -175,11 +176,11 @@ fn edited() -> Value {
 /// Zones with labels, as selectors need them.
 async fn label_zones(city: &City) {
     let maps: Api<ConfigMap> = city.namespace.api();
-    let inventory = maps.get("city-inventory").await.unwrap().data.unwrap()["inventory.yaml"].clone();
+    let inventory = maps.get(INVENTORY).await.unwrap().data.unwrap()["inventory.yaml"].clone();
     let labelled = inventory.replace("name: First", "name: First\n    labels: {district: cbd, kerb: stone}");
     assert_ne!(labelled, inventory);
     let map = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "city-inventory"},
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": INVENTORY},
         "data": {"inventory.yaml": labelled},
     });
     city.namespace.apply(&map.to_string()).await.unwrap();
