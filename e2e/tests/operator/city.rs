@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -257,26 +257,30 @@ impl City {
         condition: &str,
         status: &str,
     ) -> ParkingPipeline {
-        let pipelines = self.pipelines();
         let found = eventually(&format!("{condition} of {name} is {status}"), limit, async || {
-            let pipeline = pipelines.get(name).await.map_err(|error| error.to_string())?;
-            let conditions = pipeline.status.clone().unwrap_or_default().conditions;
-            let holds = conditions.iter().any(|found| {
-                found.type_ == condition
-                    && found.status == status
-                    && found.observed_generation == pipeline.metadata.generation
-            });
-            let told: Vec<String> = conditions
-                .iter()
-                .map(|found| format!("{}={} {}: {}", found.type_, found.status, found.reason, found.message))
-                .collect();
-            if holds { Ok(pipeline) } else { Err(told.join("\n  ")) }
+            self.standing(name, condition, status).await
         })
         .await;
         match found {
             Ok(pipeline) => pipeline,
             Err(error) => panic!("{error}\noperator:\n{}", self.log()),
         }
+    }
+
+    /// The pipeline, if a condition has a status for its newest generation; else what it tells.
+    pub(crate) async fn standing(
+        &self,
+        name: &str,
+        condition: &str,
+        status: &str,
+    ) -> Result<ParkingPipeline, String> {
+        let pipeline = self.pipelines().get(name).await.map_err(|error| error.to_string())?;
+        let holds = pipeline.status.iter().flat_map(|status| &status.conditions).any(|found| {
+            found.type_ == condition
+                && found.status == status
+                && found.observed_generation == pipeline.metadata.generation
+        });
+        if holds { Ok(pipeline) } else { Err(told(&pipeline)) }
     }
 
     /// Waits until every rule that is switched on is evaluated as it is written: workers are asked for what they have
@@ -324,4 +328,12 @@ impl City {
     pub(crate) fn log(&self) -> String {
         self.operator.as_ref().map(|operator| operator.log().unwrap()).unwrap_or_default()
     }
+}
+
+/// What the conditions of a pipeline say, one a line.
+pub(crate) fn told(pipeline: &ParkingPipeline) -> String {
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    let line =
+        |found: &Condition| format!("{}={} {}: {}", found.type_, found.status, found.reason, found.message);
+    conditions.map(line).collect::<Vec<_>>().join("\n  ")
 }
