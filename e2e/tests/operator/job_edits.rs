@@ -4,10 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use parking_crds::stats_job::StatsJob;
 use parking_e2e::kubernetes::{kubelet::Outcome, wait::eventually};
 use serde_json::{Value, json};
@@ -16,7 +12,7 @@ use crate::{
     city::{City, LIMIT},
     fields::fields_of,
     rows::{PIPELINE_REF, Row, are_named, do_not_show_yet, reach, stays_with_its_pipeline},
-    statistics::{JOB, Lake, manifest, next_run, runs, says, succeed, until},
+    statistics::{JOB, Lake, city_with_lake_and, manifest, next_run, patch, runs, says, succeed, until},
 };
 
 const FILE: &str = "ConfigMap hourly-stats-";
@@ -75,26 +71,6 @@ fn every_field_of_a_job_has_a_row() {
     are_named(&all, &named);
 }
 
-async fn patch(city: &City, spec: Value) {
-    let jobs: Api<StatsJob> = city.namespace.api();
-    jobs.patch(JOB, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await.unwrap();
-}
-
-/// A pipeline whose Kafka takes statistics, and a lake until 5 January.
-async fn city_with_lake() -> City {
-    let city = City::start().await;
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
-        "stringData": {"url": "postgres://db"},
-    });
-    city.namespace.apply(&secret.to_string()).await.unwrap();
-    let kafka = json!({"external": {"bootstrapServers": "kafka:9092"}});
-    city.apply(|pipeline| pipeline["spec"]["kafka"] = kafka).await;
-    city.until("BucketReady", "True").await;
-    Lake::of(&city).reaches(5).await;
-    city
-}
-
 fn edited() -> Value {
     json!({
         "timeZone": "Europe/Paris", "window": "12h", "granularity": "2h", "statistics": ["peakHour"],
@@ -119,7 +95,13 @@ async fn is_tidied(city: &City, run: &str) {
 
 #[tokio::test]
 async fn an_edit_of_any_field_of_a_job_reaches_its_runs_or_its_status() {
-    let city = city_with_lake().await;
+    let kafka = json!({"external": {"bootstrapServers": "kafka:9092"}});
+    let city = city_with_lake_and(|pipeline| pipeline["spec"]["kafka"] = kafka).await;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
+        "stringData": {"url": "postgres://db"},
+    });
+    city.namespace.apply(&secret.to_string()).await.unwrap();
     city.kubelet.change(|rules| rules.jobs = Outcome::Refuses);
     city.namespace.apply(&manifest(|_| ())).await.unwrap();
     let failed = next_run(&city, &BTreeSet::new()).await;
