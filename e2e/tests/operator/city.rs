@@ -1,9 +1,6 @@
 //! A city in a namespace of its own: everything that a pipeline needs around it, and an operator that serves only it.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
@@ -48,37 +45,22 @@ pub(crate) struct City {
     pub(crate) kubelet: Kubelet,
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
-    store: Store,
+    endpoint: String,
     /// Where the operator lives, when that is not the city's namespace.
     home: Option<Namespace>,
     workers: Workers,
 }
 
-/// Where the buckets are.
-struct Store {
-    endpoint: String,
-    /// What all cities share runs as long as one of them needs it.
-    _shared: Option<Arc<Minio>>,
-}
-
-impl Store {
-    /// Nothing would end the process of a store that is never dropped.
-    fn shared() -> Self {
-        static STORE: Mutex<Weak<Minio>> = Mutex::new(Weak::new());
-        let mut shared = STORE.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = shared.upgrade().unwrap_or_else(|| {
-            let started = Arc::new(Minio::start().unwrap());
-            *shared = Arc::downgrade(&started);
-            started
-        });
-        Self { endpoint: store.endpoint(), _shared: Some(store) }
-    }
+/// Where the buckets of all cities are, but for those on a cluster of their own.
+fn shared_store() -> String {
+    static STORE: OnceLock<Minio> = OnceLock::new();
+    STORE.get_or_init(|| Minio::start().unwrap()).endpoint()
 }
 
 impl City {
     /// Where the buckets are.
     pub(crate) fn endpoint(&self) -> &str {
-        &self.store.endpoint
+        &self.endpoint
     }
 
     /// Surroundings and operator, and no pipeline yet.
@@ -90,24 +72,24 @@ impl City {
 
     pub(crate) async fn without_operator() -> Self {
         let cluster = Cluster::join().await.unwrap();
-        Self::around(&cluster, Store::shared(), "namespaced", None).await
+        Self::around(&cluster, shared_store(), "namespaced", None).await
     }
 
     /// An operator that lives in a namespace of its own, with the rights of that scope of the chart.
     pub(crate) async fn with_operator_elsewhere(scope: &str) -> Self {
         let cluster = Cluster::join().await.unwrap();
         let home = Namespace::create(&cluster).await.unwrap();
-        let mut city = Self::around(&cluster, Store::shared(), scope, Some(home)).await;
+        let mut city = Self::around(&cluster, shared_store(), scope, Some(home)).await;
         city.start_operator().await;
         city
     }
 
     /// Surroundings on any cluster, with an object store that can be reached from there.
     pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
-        Self::around(cluster, Store { endpoint, _shared: None }, "namespaced", None).await
+        Self::around(cluster, endpoint, "namespaced", None).await
     }
 
-    async fn around(cluster: &Cluster, store: Store, scope: &str, home: Option<Namespace>) -> Self {
+    async fn around(cluster: &Cluster, endpoint: String, scope: &str, home: Option<Namespace>) -> Self {
         let namespace = Namespace::create(cluster).await.unwrap();
         let workers = Workers::default();
         let Surroundings { kubelet, strimzi } =
@@ -124,7 +106,7 @@ impl City {
         let identity = Identity { namespace: place.to_owned(), account };
         let identity = identity.create(cluster, &rights).await.unwrap();
         whole_suite::granted(&identity, &rights);
-        Self { operator: None, identity, kubelet, strimzi, namespace, store, home, workers }
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, workers }
     }
 
     pub(crate) async fn start_operator(&mut self) {
@@ -204,7 +186,7 @@ impl City {
                 "kafka": {"strimzi": {"cluster": KAFKA}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
-                    "endpoint": self.store.endpoint, "bucket": self.namespace.name(),
+                    "endpoint": self.endpoint, "bucket": self.namespace.name(),
                     "credentialsSecretRef": {"name": STORE_KEYS},
                 },
                 "inventory": {"configMapRef": {"name": INVENTORY}},
