@@ -206,7 +206,7 @@ impl Fleet {
                 load_bundles(&self.client(), &self.towns, &self.bundles).await?;
                 clock::pause(Duration::from_secs(2)).await;
                 let next = self.mark()?;
-                let writes = self.requests_since(mark)?.writes;
+                let writes = self.requests_since(mark)?.written();
                 mark = next;
                 Ok::<_, Error>(writes)
             };

@@ -36,7 +36,7 @@ use crate::{
     },
     fleet::Fleet,
     process,
-    requests::reconciles,
+    requests::{Requests, reconciles},
 };
 
 /// How long a step may take before the bench gives up; no figure.
@@ -83,8 +83,7 @@ async fn acceptance(fleet: &mut Fleet, figures: &mut Figures) -> Result<()> {
     try_join!(fleet.make_rules(), accepted)?;
     let seconds = start.elapsed().as_secs_f64();
     figures.add(format!("first acceptance of {} rules", fleet.size.rules), "s", seconds, AtMost(600.0));
-    let writes = fleet.requests_since(mark)?.writes;
-    figures.add("writes for that", "writes", writes as f64, Bound::None);
+    add_writes(figures, "writes for that", &fleet.requests_since(mark)?, Bound::None);
     add_processor(fleet, figures, "acceptance", &before, seconds);
     fleet.settle(CALM, LIMIT).await?;
     figures.add(
@@ -103,7 +102,7 @@ async fn idle(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     let requests = fleet.requests_since(mark)?;
     figures.add("resident memory when idle", "MB", process::resident(fleet.operator())?, AtMost(100.0));
     figures.add("  of which pages of its program", "MB", process::of_files(fleet.operator())?, Bound::None);
-    figures.add("writes a minute when idle", "writes", requests.writes as f64, AtMost(0.0));
+    add_writes(figures, "writes a minute when idle", &requests, AtMost(0.0));
     figures.add("requests a minute when idle", "requests", requests.total() as f64, Bound::None);
     for (what, count) in &requests.counts {
         figures.add(format!("  {what}"), "requests", *count as f64, Bound::None);
@@ -138,7 +137,7 @@ async fn cold_start(fleet: &mut Fleet, figures: &mut Figures) -> Result<()> {
     figures.add("cold start: reconciles a second", "1/s", done / seconds, AtLeast(100.0));
     figures.add("cold start: objects a second", "1/s", (pipelines + rules) / seconds, Bound::None);
     let requests = fleet.requests_since(mark)?;
-    figures.add("cold start: writes", "writes", requests.writes as f64, AtMost(0.0));
+    add_writes(figures, "cold start: writes", &requests, AtMost(0.0));
     figures.add("cold start: requests", "requests", requests.total() as f64, Bound::None);
     figures.add("cold start: most memory", "MB", process::peak(fleet.operator())?, Bound::None);
     add_processor(fleet, figures, "cold start", &before, seconds);
@@ -173,7 +172,7 @@ async fn relist(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     let requests = fleet.requests_since(mark)?;
     figures.add("most memory on relist", "MB", process::peak(fleet.operator())?, AtMost(150.0));
     figures.add("memory after relist", "MB", process::resident(fleet.operator())?, AtMost(100.0));
-    figures.add("writes on relist", "writes", requests.writes as f64, AtMost(0.0));
+    add_writes(figures, "writes on relist", &requests, AtMost(0.0));
     Ok(())
 }
 
@@ -215,6 +214,13 @@ where
     }
     say(&format!("{} of {count} {what} after {:.1} s", done.len(), start.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn add_writes(figures: &mut Figures, when: &str, requests: &Requests, bound: Bound) {
+    figures.add(when, "writes", requests.written() as f64, bound);
+    for (what, count) in &requests.writes {
+        figures.add(format!("  {what}"), "writes", *count as f64, Bound::None);
+    }
 }
 
 /// How much of a processor each process took since then.

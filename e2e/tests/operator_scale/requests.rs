@@ -30,8 +30,8 @@ pub(crate) fn metrics(address: SocketAddr) -> io::Result<String> {
 pub(crate) struct Requests {
     /// By `verb resource`.
     pub(crate) counts: BTreeMap<String, usize>,
-    /// How many changed something.
-    pub(crate) writes: usize,
+    /// Those of them that changed something.
+    pub(crate) writes: BTreeMap<String, usize>,
 }
 
 impl Requests {
@@ -39,14 +39,21 @@ impl Requests {
         let mut requests = Self::default();
         let events = log.since(mark)?;
         for event in events.iter().filter(|event| event.user() == user && event.resource() != "leases") {
-            requests.writes += usize::from(event.changes());
-            *requests.counts.entry(format!("{} {}", event.verb, event.resource_path())).or_default() += 1;
+            let what = format!("{} {}", event.verb, event.resource_path());
+            if event.changes() {
+                *requests.writes.entry(what.clone()).or_default() += 1;
+            }
+            *requests.counts.entry(what).or_default() += 1;
         }
         Ok(requests)
     }
 
     pub(crate) fn total(&self) -> usize {
         self.counts.values().sum()
+    }
+
+    pub(crate) fn written(&self) -> usize {
+        self.writes.values().sum()
     }
 
     pub(crate) fn of(&self, verb_and_resource: &str) -> usize {

@@ -26,6 +26,7 @@ use crate::{
     backoff::Backoff,
     bucket::Connections,
     error::Class,
+    live::Observed,
     metrics::Metrics,
     monotonic::{self, Instant},
     object::{ObjectId, ObjectKind},
@@ -232,6 +233,11 @@ impl Context {
             }
             None => (Versions::default(), now),
         }
+    }
+
+    /// A look wrote nothing: what it saw is what stands, until more is heard.
+    pub(super) fn keep_lists(&self, id: &PipelineId, observed: &Observed, newest_at: Instant) {
+        self.remember(id, |memory| memory.lists = Some((observed.versions.clone(), newest_at)));
     }
 
     /// A look failed: where the API server's versions began anew, it never reaches those that are remembered.

@@ -18,8 +18,9 @@ use crate::{
     labels,
     lifecycle::{self, Situation},
     live::{Key, Observed},
+    monotonic::Instant,
     object::{ObjectId, ObjectKind},
-    observe::{Children, observe},
+    observe::{Children, ObserveError, observe},
     owned_kinds::OwnedKind,
     plan::credentials::own_secrets,
     poll::{
@@ -94,12 +95,7 @@ async fn look(
     context: &Context,
 ) -> Result<Look, StepError> {
     let apis = context.apis();
-    let spec = &pipeline.spec;
-    let (oldest, newest_at) = context.oldest_lists(id);
-    let own = Children::Own;
-    let observed =
-        observe(&context.client, &apis, &topology, &spec.kafka, &spec.inventory, own, &oldest).await;
-    let observed = observed.inspect_err(|error| context.lists_failed(error))?;
+    let (observed, newest_at) = read(pipeline, id, &topology, &apis, context).await?;
     watch_secrets(id, &observed, context);
     context.workers.register(id);
     let round = context.workers.last(id);
@@ -112,11 +108,10 @@ async fn look(
         pipeline,
         topology: topology.clone(),
         observed: &observed,
-        inventory: match inventory.as_deref() {
-            None => Ok(None),
-            Some(Ok(inventory)) => Ok(Some(inventory)),
-            Some(Err(message)) => Err(Problem::invalid(ConditionType::WorkersAvailable, message.clone())),
-        },
+        inventory: inventory.as_deref().map_or(Ok(None), |inventory| match inventory {
+            Ok(inventory) => Ok(Some(inventory)),
+            Err(message) => Err(Problem::invalid(ConditionType::WorkersAvailable, message.clone())),
+        }),
         rules: &rules,
         runs: decision.runs.clone(),
         apis: &apis,
@@ -142,14 +137,12 @@ async fn look(
     match &assembled.valid {
         Some(valid) => {
             let applied = apply(valid, &assembled, &observed, &managed, &apis, context).await;
-            look.wrote = applied.applied.may_have_written();
             look.take(applied);
         }
         None => look.problems.extend(unplanned(&look.problems)),
     }
     if !look.wrote {
-        let lists = (observed.versions.clone(), newest_at);
-        context.remember(id, |memory| memory.lists = Some(lists));
+        context.keep_lists(id, &observed, newest_at);
     }
     let store = bucket::look(pipeline, id, &topology, &observed, context).await;
     look.problems.extend(store.problems);
@@ -160,8 +153,24 @@ async fn look(
     Ok(look)
 }
 
+/// What exists now, or did when the last look saw it and nothing was heard since; and when all was the newest.
+async fn read(
+    pipeline: &ParkingPipeline,
+    id: &PipelineId,
+    topology: &Topology,
+    apis: &Apis,
+    context: &Context,
+) -> Result<(Observed, Instant), ObserveError> {
+    let (oldest, newest_at) = context.oldest_lists(id);
+    let (kafka, inventory) = (&pipeline.spec.kafka, &pipeline.spec.inventory);
+    let observed = observe(&context.client, apis, topology, kafka, inventory, Children::Own, &oldest).await;
+    let observed = observed.inspect_err(|error| context.lists_failed(error))?;
+    Ok((observed, newest_at))
+}
+
 impl Look {
     fn take(&mut self, mut applied: Applying) {
+        self.wrote = applied.applied.may_have_written();
         self.problems.append(&mut applied.problems);
         if !applied.applied.changed().is_empty() {
             let changed: Vec<String> = applied.applied.changed().iter().take(5).map(Key::to_string).collect();

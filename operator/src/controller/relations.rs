@@ -186,7 +186,9 @@ mod tests {
         let (store, _writer) = known(&rules);
         let mut hear = of_rules(triggers);
         let mut asked_by = |events: &[Event<Guarded<AlertRule>>]| {
-            events.iter().for_each(|event| hear(event, &store));
+            for event in events {
+                hear(event, &store);
+            }
             asked(&mut heard.pipelines)
         };
         let list = |rules: &[Guarded<AlertRule>]| {

@@ -2,7 +2,8 @@
 //!
 //! Must not: contact anything but pods; follow a redirect; use a proxy; read more than `LONGEST_ANSWER` bytes.
 //! Invariants: a pipeline's round ends within `ROUND`; at most `CONCURRENCY` pods are asked at once in all; an answer
-//! that is not understood is a failure, and never a zero.
+//! that is not understood is a failure, and never a zero; a round in which more pods are silent than before is repeated
+//! before it counts.
 
 mod summary;
 
@@ -35,6 +36,8 @@ pub const PORT: u16 = 8080;
 const ROUND: Duration = Duration::from_secs(5);
 /// How long a pod may take.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Pause before a round is repeated that lost answers.
+const DOUBT: Duration = Duration::from_secs(2);
 /// Pods asked at once, over all pipelines.
 const CONCURRENCY: usize = 32;
 /// Pods asked at once for one pipeline.
@@ -85,9 +88,26 @@ pub struct LastRound {
     pub summary: Summary,
 }
 
+impl LastRound {
+    /// Whether pods fell silent since then that answered, or came and say nothing.
+    fn lost_answers_since(&self, before: Option<&Self>) -> bool {
+        let listed = |round: Option<&Self>| round.is_none_or(|round| round.incomplete.is_none());
+        let silent = |round: Option<&Self>| round.map_or(0, |round| round.summary.silent());
+        (listed(before) && !listed(Some(self))) || silent(Some(self)) > silent(before)
+    }
+}
+
+/// What is known of one pipeline's workers.
+#[derive(Default)]
+struct Known {
+    last: Option<Arc<LastRound>>,
+    /// Whether the newest round lost answers and is being repeated.
+    doubted: bool,
+}
+
 #[derive(Default)]
 struct Rounds {
-    last: BTreeMap<PipelineId, Option<Arc<LastRound>>>,
+    of: BTreeMap<PipelineId, Known>,
     queue: BTreeSet<(Instant, PipelineId)>,
 }
 
@@ -97,7 +117,7 @@ impl Rounds {
             return None;
         }
         let (_, pipeline) = self.queue.pop_first()?;
-        self.last.contains_key(&pipeline).then_some(pipeline)
+        self.of.contains_key(&pipeline).then_some(pipeline)
     }
 }
 
@@ -134,8 +154,8 @@ impl WorkerPolls {
     /// Begins to ask the pipeline's workers; nothing changes where that was begun before.
     pub fn register(&self, pipeline: &PipelineId) {
         let mut rounds = self.rounds();
-        if !rounds.last.contains_key(pipeline) {
-            rounds.last.insert(pipeline.clone(), None);
+        if !rounds.of.contains_key(pipeline) {
+            rounds.of.insert(pipeline.clone(), Known::default());
             rounds.queue.insert((monotonic::now(), pipeline.clone()));
             self.registered.notify_one();
         }
@@ -144,13 +164,13 @@ impl WorkerPolls {
     /// The pipeline is gone, or its workers are.
     pub fn forget(&self, pipeline: &PipelineId) {
         let mut rounds = self.rounds();
-        rounds.last.remove(pipeline);
+        rounds.of.remove(pipeline);
         rounds.queue.retain(|(_, queued)| queued != pipeline);
     }
 
-    /// What the newest round of the pipeline brought, if there was one.
+    /// What the newest round of the pipeline that counts brought, if there was one.
     pub fn last(&self, pipeline: &PipelineId) -> Option<Arc<LastRound>> {
-        self.rounds().last.get(pipeline)?.clone()
+        self.rounds().of.get(pipeline)?.last.clone()
     }
 
     fn rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
@@ -170,7 +190,7 @@ impl WorkerPolls {
             let next = self.rounds().queue.first().map(|(due, _)| *due).filter(|_| asked.len() < ROUNDS);
             tokio::select! {
                 Some((pipeline, seen)) = asked.next() => {
-                    for object in self.note(&pipeline, seen) {
+                    for object in self.note(&pipeline, &seen) {
                         // A closed channel ends the loop.
                         let _ = objects.send(object);
                     }
@@ -188,19 +208,20 @@ impl WorkerPolls {
     }
 
     /// Notes a round; returns what it concerns.
-    fn note(&self, pipeline: &PipelineId, seen: WorkersSeen) -> Vec<ObjectId> {
-        let summary = Summary::of(&seen);
+    fn note(&self, pipeline: &PipelineId, seen: &WorkersSeen) -> Vec<ObjectId> {
+        let new = Arc::new(LastRound { incomplete: seen.incomplete, summary: Summary::of(seen) });
         let mut rounds = self.rounds();
-        let Some(last) = rounds.last.get_mut(pipeline) else { return Vec::new() };
-        let before = last.take();
-        let new = Arc::new(LastRound { incomplete: seen.incomplete, summary });
-        *last = Some(Arc::clone(&new));
+        let Some(known) = rounds.of.get_mut(pipeline) else { return Vec::new() };
+        known.doubted = !known.doubted && new.lost_answers_since(known.last.as_deref());
+        let doubted = known.doubted;
+        let before = if doubted { None } else { known.last.replace(Arc::clone(&new)) };
         if !rounds.queue.iter().any(|(_, queued)| queued == pipeline) {
+            let pause = if doubted { DOUBT.min(self.pause) } else { self.pause };
             let jitter = rand::rng().random_range(0.9..1.1);
-            rounds.queue.insert((monotonic::now() + self.pause.mul_f64(jitter), pipeline.clone()));
+            rounds.queue.insert((monotonic::now() + pause.mul_f64(jitter), pipeline.clone()));
         }
         drop(rounds);
-        concerned(pipeline, before.as_deref(), &new)
+        if doubted { Vec::new() } else { concerned(pipeline, before.as_deref(), &new) }
     }
 
     async fn round(&self, client: Client, pipeline: PipelineId) -> (PipelineId, WorkersSeen) {
@@ -385,20 +406,61 @@ mod tests {
         }
     }
 
+    fn pipeline() -> ObjectId {
+        ObjectId::new(ObjectKind::Pipeline, "parking", "city")
+    }
+
+    fn answer() -> PodAnswer {
+        let status = json!({
+            "pipeline": {"namespace": "parking", "name": "city"}, "role": "alert", "version": "1",
+            "phase": "Running",
+        });
+        understand(status.to_string().as_bytes(), &city(), Role::Alert)
+    }
+
+    fn round_of<const N: usize>(answers: [PodAnswer; N]) -> WorkersSeen {
+        let pods = answers.into_iter().enumerate().map(|(n, answer)| (format!("a-{n}"), answer)).collect();
+        WorkersSeen { roles: [(Role::Alert, pods)].into(), incomplete: None }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_falls_silent_is_asked_again_before_that_counts() {
+        let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
+        polls.register(&city());
+        let silent = || Err(PollFailure::TimedOut);
+        let (whole, half) = (round_of([answer(), answer()]), round_of([answer(), silent()]));
+        let last = || polls.last(&city()).unwrap().summary.clone();
+        assert_eq!(polls.note(&city(), &whole), [pipeline()]);
+        assert_eq!(polls.note(&city(), &half), [], "once may be chance");
+        assert_eq!(last(), Summary::of(&whole));
+        assert_eq!(polls.note(&city(), &whole), []);
+        assert_eq!(polls.note(&city(), &half), []);
+        assert_eq!(polls.note(&city(), &half), [pipeline()]);
+        assert_eq!(last(), Summary::of(&half));
+        assert_eq!(polls.note(&city(), &half), [], "it is no news, and no doubt, that it stays silent");
+        assert_eq!(polls.note(&city(), &round_of([answer()])), [pipeline()], "its pod is gone");
+    }
+
+    #[tokio::test]
+    async fn pods_that_cannot_be_listed_once_are_listed_again_before_that_counts() {
+        let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
+        polls.register(&city());
+        let unlisted = WorkersSeen { roles: BTreeMap::new(), incomplete: Some(PollFailure::NotListed) };
+        assert_eq!(polls.note(&city(), &unlisted), []);
+        assert_eq!(polls.last(&city()), None);
+        assert_eq!(polls.note(&city(), &unlisted), [pipeline()]);
+    }
+
     #[tokio::test]
     async fn a_round_that_shows_nothing_new_concerns_nobody() {
         let polls = WorkerPolls::new(Duration::from_secs(15), Metrics::new().unwrap()).unwrap();
         polls.register(&city());
-        let seen = WorkersSeen {
-            roles: [(Role::Alert, vec![("a-0".to_owned(), Err(PollFailure::Refused))])].into(),
-            incomplete: None,
-        };
-        let pipeline = ObjectId::new(ObjectKind::Pipeline, "parking", "city");
-        assert_eq!(polls.note(&city(), seen.clone()), [pipeline]);
-        assert_eq!(polls.note(&city(), seen.clone()), []);
+        let seen = round_of([answer()]);
+        assert_eq!(polls.note(&city(), &seen), [pipeline()]);
+        assert_eq!(polls.note(&city(), &seen), []);
         assert_eq!(polls.last(&city()).unwrap().summary, Summary::of(&seen));
         polls.forget(&city());
-        assert_eq!(polls.note(&city(), seen), []);
+        assert_eq!(polls.note(&city(), &seen), []);
     }
 
     #[tokio::test]
@@ -409,7 +471,7 @@ mod tests {
         polls.register(&city());
         assert_eq!(polls.rounds().queue.len(), 1);
         // A round that was under way meanwhile.
-        polls.note(&city(), WorkersSeen::default());
+        polls.note(&city(), &WorkersSeen::default());
         assert_eq!(polls.rounds().queue.len(), 1);
     }
 }

@@ -152,6 +152,11 @@ impl Summary {
         (!self.bundles.is_empty()).then(|| self.rules.values().map(|rule| rule.firing).sum())
     }
 
+    /// Workers that were asked and did not answer.
+    pub fn silent(&self) -> u32 {
+        self.answered.values().map(|(answered, asked)| asked.saturating_sub(*answered)).sum()
+    }
+
     /// Engines that evaluate the rule in that text, of all engines that were asked.
     pub fn loaded(&self, rule: &RuleName, hash: &str) -> (u32, u32) {
         let engines = self.answered.get(&Role::Alert).map_or(0, |(_, asked)| *asked);
