@@ -36,7 +36,10 @@ impl Minio {
     pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new(installed::program("minio"))
+        // It goes with the thread of its test, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(installed::program("minio"))
             .args([
                 "server",
                 "--quiet",
