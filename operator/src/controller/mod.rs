@@ -16,7 +16,12 @@ use kube::{
         watcher,
     },
 };
-use parking_crds::condition::{ConditionType, Reason};
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, Reason},
+    pipeline::ParkingPipeline,
+    stats_job::StatsJob,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -97,6 +102,22 @@ impl StepError {
     }
 }
 
+/// A kind of ours: it lives in namespaces, and its type says which kind it is.
+pub trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl Ours for AlertRule {}
+impl Ours for ParkingPipeline {}
+impl Ours for StatsJob {}
+
 /// When an object is looked at again, unless something happens before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -109,21 +130,12 @@ pub enum Next {
 }
 
 /// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
-pub fn kind<K>(
+pub fn kind<K: Ours>(
     kind: ObjectKind,
     api: Api<Guarded<K>>,
     listed: Listed,
     mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
-) -> (Store<Guarded<K>>, Controller<Guarded<K>>)
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
+) -> (Store<Guarded<K>>, Controller<Guarded<K>>) {
     let (reader, writer) = store();
     let (before, known, listed_before) = (reader.clone(), reader.clone(), reader.clone());
     let objects = watcher(api, watcher::Config::default())
@@ -144,7 +156,7 @@ where
 
 /// Runs the controller of a kind until `until` ends. Objects wait for their turn here and not in the controller, whose
 /// own limit takes them in no order: while some change again and again, others would never be looked at.
-pub async fn run<K, F>(
+pub async fn run<K: Ours, F>(
     controller: Controller<Guarded<K>>,
     kind: ObjectKind,
     context: Arc<Context>,
@@ -152,13 +164,6 @@ pub async fn run<K, F>(
     until: impl Future<Output = ()> + Send + Sync + 'static,
     step: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
     F: Future<Output = Result<Next, StepError>> + Send + 'static,
 {
     let triggers = stream::unfold(triggers, |mut triggers| async move {
@@ -191,14 +196,13 @@ pub async fn run<K, F>(
 }
 
 /// One look at one object, with what it means for the next.
-async fn reconcile<K, F>(
+async fn reconcile<K: Ours, F>(
     kind: ObjectKind,
     object: Arc<Guarded<K>>,
     context: Arc<Context>,
     step: impl Fn(Arc<K>, Arc<Context>) -> F,
 ) -> Action
 where
-    K: Resource<DynamicType = ()> + Clone,
     F: Future<Output = Result<Next, StepError>>,
 {
     let id = ObjectId::new(kind, &object.namespace().unwrap_or_default(), &object.name_any());

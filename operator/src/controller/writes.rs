@@ -2,13 +2,12 @@
 //!
 //! Invariants: a status that says the same is not written; a finalizer is patched with a test of what was seen.
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,6 +15,8 @@ use crate::{
     labels,
     status::Transition,
 };
+
+use super::Ours;
 
 /// A write on one of our own objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,22 +45,16 @@ impl WriteError {
     }
 }
 
-fn api<K>(client: &Client, object: &K) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
+fn api<K: Ours>(client: &Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
 
 /// Writes the status of an object. An object that is gone needs none.
-pub(super) async fn status<K, S>(client: &Client, object: &K, status: &S) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize + Sync,
-{
+pub(super) async fn status<K: Ours>(
+    client: &Client,
+    object: &K,
+    status: &(impl Serialize + Sync),
+) -> Result<(), WriteError> {
     let patch = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
         "metadata": {"name": object.name_any(), "namespace": object.namespace(), "uid": object.uid()},
@@ -71,13 +66,7 @@ where
 }
 
 /// Adds our finalizer where it is missing.
-pub(super) async fn add_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+pub(super) async fn add_finalizer<K: Ours>(client: &Client, object: &K) -> Result<(), WriteError> {
     if object.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         return Ok(());
     }
@@ -87,24 +76,16 @@ where
 }
 
 /// Removes our finalizer: the object goes.
-pub(super) async fn remove_finalizer<K>(client: &Client, object: &K) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+pub(super) async fn remove_finalizer<K: Ours>(client: &Client, object: &K) -> Result<(), WriteError> {
     let others = object.finalizers().iter().map(String::as_str).filter(|name| *name != labels::FINALIZER);
     patch_finalizers(client, object, &others.collect::<Vec<_>>()).await
 }
 
-async fn patch_finalizers<K>(client: &Client, object: &K, finalizers: &[&str]) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
+async fn patch_finalizers<K: Ours>(
+    client: &Client,
+    object: &K,
+    finalizers: &[&str],
+) -> Result<(), WriteError> {
     let mut steps = vec![json!({"op": "test", "path": "/metadata/uid", "value": object.uid()})];
     if !object.finalizers().is_empty() {
         steps.push(json!({"op": "test", "path": "/metadata/finalizers", "value": object.finalizers()}));
@@ -117,7 +98,7 @@ where
     ended("the finalizer", object, written.map(|_| ()))
 }
 
-fn ended<K: Resource<DynamicType = ()>>(
+fn ended<K: Ours>(
     what: &'static str,
     object: &K,
     written: Result<(), kube::Error>,
