@@ -24,7 +24,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 const PASSES: SignedDuration = SignedDuration::from_millis(600);
 
-const DEADLINE: Duration = Duration::from_secs(28);
+/// Longest wait for anything; a roll of all pods takes about 22 seconds on an idle machine.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Pod {
     pub(crate) member: Member,
