@@ -16,7 +16,6 @@ use parking_operator::{
 use crate::installed;
 
 pub(crate) const USER: &str = "test-root";
-
 pub(crate) const PASSWORD: &str = "test-root-password";
 
 pub(crate) struct Minio {

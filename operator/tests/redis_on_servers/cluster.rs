@@ -21,9 +21,7 @@ use redis::aio::MultiplexedConnection;
 
 /// Time of one look, and how much of it passes for the operator.
 const LOOK: Duration = Duration::from_millis(100);
-
 const PASSES: SignedDuration = SignedDuration::from_millis(600);
-
 /// Longest wait for anything; a roll of all pods takes about 22 seconds on an idle machine.
 const DEADLINE: Duration = Duration::from_mins(1);
 

@@ -18,7 +18,6 @@ use serde_json::Value;
 use crate::plan::{PASSWORD, find, in_short, pipeline};
 
 const MEMBERS: u16 = 3;
-
 /// Longest wait for anything; an election takes about ten seconds.
 const DEADLINE: Duration = Duration::from_mins(1);
 
