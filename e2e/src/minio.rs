@@ -1,28 +1,32 @@
-//! MinIO as the object store of a test: a process on loopback, its data in a temporary folder, gone with the value.
+//! MinIO as the object store of a test: a process on loopback, its data in a temporary folder.
+//!
+//! Must not: outlive the test binary, in a static either, which is never dropped. A shell holds the process until its
+//! own standard input ends: the value closes it, or the kernel does when the test process ends in any way.
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::Command,
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use tempfile::TempDir;
-
-use crate::{locate::tool, process::Running, wait::eventually};
+use crate::{locate::tool, wait::eventually};
 
 /// The only user's name and password.
 pub const KEYS: (&str, &str) = ("parking-e2e", "parking-e2e-secret");
 
+/// Runs a command, the folder of its data given first, until nobody holds standard input; then nothing is left of both.
+const HOLD: &str = r#"folder=$0; "$@" </dev/null & read -r _; kill -KILL $!; wait; rm -rf "$folder""#;
+
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(30);
 
-/// An object store that runs.
+/// An object store that runs; gone with the value.
 #[derive(Debug)]
 pub struct Minio {
     address: SocketAddr,
-    _process: Running,
-    _data: TempDir,
+    holder: Child,
 }
 
 fn free() -> io::Result<SocketAddr> {
@@ -45,21 +49,76 @@ impl Minio {
     pub fn start_at(address: SocketAddr) -> io::Result<Self> {
         let data = tempfile::tempdir()?;
         let console = free()?;
-        let mut command = Command::new(tool("minio")?);
-        command
+        let holder = Command::new("sh")
+            .args(["-c", HOLD])
+            .arg(data.path())
+            .args(["setpriv", "--pdeathsig", "KILL"])
+            .arg(tool("minio")?)
             .arg("server")
             .args(["--address", &address.to_string(), "--console-address", &console.to_string()])
             .arg(data.path())
             .env("MINIO_ROOT_USER", KEYS.0)
-            .env("MINIO_ROOT_PASSWORD", KEYS.1);
-        let process = Running::start(&mut command)?;
+            .env("MINIO_ROOT_PASSWORD", KEYS.1)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A signal from the terminal is the test's to handle.
+            .process_group(0)
+            .spawn()?;
+        // The shell removes it.
+        let _ = data.keep();
+        let store = Self { address, holder };
         eventually("MinIO listens", START, || TcpStream::connect(address).is_ok().then_some(()))?;
-        Ok(Self { address, _process: process, _data: data })
+        Ok(store)
     }
 
     /// Its URL.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Minio {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        // Fails only when it has been waited for.
+        let _ = self.holder.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    /// What the store's process was started with, and where its data are.
+    fn process(store: &Minio) -> (PathBuf, PathBuf) {
+        let holder = store.holder.id();
+        let children = fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
+        let process = PathBuf::from("/proc").join(children.trim());
+        let line = fs::read_to_string(process.join("cmdline")).unwrap();
+        let folder = line.trim_end_matches('\0').rsplit('\0').next().unwrap().into();
+        (process, folder)
+    }
+
+    #[test]
+    fn nothing_is_left_when_nobody_drops_it_and_the_test_process_ends() {
+        let mut store = Minio::start().unwrap();
+        let (process, folder) = process(&store);
+        assert!(process.exists() && folder.is_dir());
+        // What the kernel does when the process that holds it ends.
+        drop(store.holder.stdin.take());
+        eventually("its end", START, || (!process.exists() && !folder.exists()).then_some(())).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_when_it_is_dropped() {
+        let store = Minio::start().unwrap();
+        let (process, folder) = process(&store);
+        assert!(process.exists() && folder.is_dir());
+        drop(store);
+        assert!(!process.exists() && !folder.exists());
     }
 }

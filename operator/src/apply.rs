@@ -22,7 +22,7 @@ use crate::{
     labels,
     live::{Key, Live, is_ours, is_terminating},
     owned_kinds::{OwnedKind, Seen, Wave},
-    plan::{Plan, Planned},
+    plan::{Plan, Planned, redis, rule_bundle, topic},
     problem::Problem,
 };
 
@@ -325,9 +325,9 @@ pub fn condition_of(planned: &Planned) -> ConditionType {
         }
         OwnedKind::PodMonitor | OwnedKind::PrometheusRule => ConditionType::MonitoringReady,
         OwnedKind::Job | OwnedKind::SparkApplication => ConditionType::Complete,
-        _ if matches!(component, "redis" | "sentinel") => ConditionType::RedisReady,
-        _ if component == "streams" => ConditionType::UsersReady,
-        _ if component == "rules" => ConditionType::RulesLoaded,
+        _ if redis::is_component(component) => ConditionType::RedisReady,
+        _ if component == topic::COMPONENT => ConditionType::UsersReady,
+        _ if component == rule_bundle::COMPONENT => ConditionType::RulesLoaded,
         _ => ConditionType::WorkersAvailable,
     }
 }

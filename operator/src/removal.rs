@@ -20,7 +20,10 @@ use crate::{
     labels,
     live::{Key, Live, is_terminating, typed},
     owned_kinds::OwnedKind,
-    plan::topic::{ReleaseStep, release_step},
+    plan::{
+        redis,
+        topic::{ReleaseStep, release_step},
+    },
 };
 
 /// A stage of the removal, in order.
@@ -120,15 +123,15 @@ impl Removal {
         match stage {
             Stage::Workers => {
                 let mut open = self.delete_all(seen, is_worker);
-                open.extend(pods(seen, |component| !is_redis(component), "workers"));
+                open.extend(pods(seen, |component| !redis::is_component(component), "workers"));
                 open
             }
             Stage::Streams => self.open_streams(seen),
             Stage::Redis => {
                 let mut open = self.delete_all(seen, |key, component| {
-                    is_redis(component) && matches!(key.kind, OwnedKind::StatefulSet)
+                    redis::is_component(component) && matches!(key.kind, OwnedKind::StatefulSet)
                 });
-                open.extend(pods(seen, is_redis, "Redis pods"));
+                open.extend(pods(seen, redis::is_component, "Redis pods"));
                 if open.is_empty() && seen.policy.redis() == Retention::Delete {
                     open = self.delete_all(seen, |key, _| key.kind == OwnedKind::PersistentVolumeClaim);
                 }
@@ -185,10 +188,6 @@ impl Removal {
     }
 }
 
-fn is_redis(component: &str) -> bool {
-    matches!(component, "redis" | "sentinel")
-}
-
 fn is_worker(key: &Key, component: &str) -> bool {
     let runs = matches!(
         key.kind,
@@ -200,7 +199,7 @@ fn is_worker(key: &Key, component: &str) -> bool {
             | OwnedKind::Job
             | OwnedKind::SparkApplication
     );
-    runs && !is_redis(component)
+    runs && !redis::is_component(component)
 }
 
 fn pods(seen: &Situation<'_>, matches: impl Fn(&str) -> bool, what: &str) -> Option<String> {

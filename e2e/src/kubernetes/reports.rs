@@ -16,6 +16,8 @@ use parking_crds::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::kubelet::Kubelet;
+
 /// Label with the name of an object's pipeline.
 pub const PIPELINE: &str = "parking.tinyx.io/pipeline";
 /// Label with the part of a pipeline that an object belongs to.
@@ -38,6 +40,20 @@ pub fn running(pod: &Pod, rules: Option<RulesReport>) -> Option<WorkerStatus> {
         rules: rules.filter(|_| role == Role::Alert),
         problems: Vec::new(),
     })
+}
+
+/// Lets every alert worker of a kubelet report the rules that it is given now; one that is given none stays as it is.
+pub fn load(kubelet: &Kubelet, rules: impl Fn(&WorkerStatus) -> Option<RulesReport>) {
+    let take = |status: &mut WorkerStatus| {
+        if status.role == Role::Alert
+            && let Some(rules) = rules(status)
+        {
+            status.rules = Some(rules);
+        }
+    };
+    for pod in kubelet.workers() {
+        kubelet.worker(&pod, |worker| worker.change(take));
+    }
 }
 
 /// What alert workers report that have loaded the bundle of these `ConfigMap`s; none before it is whole.

@@ -33,13 +33,29 @@ impl Surroundings {
     /// # Errors
     /// When the API server refuses an object.
     pub async fn start(namespace: &Namespace, workers: Box<WorkerOf>) -> Result<Self> {
-        let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
-        make_kafka(namespace, KAFKA, &[listener], Some("simple")).await?;
-        let strimzi = Strimzi::start(namespace, KAFKA, Mode::Prompt)?;
-        let kubelet = Kubelet::start(namespace, Rules { workers, ..Rules::default() }).await?;
+        let strimzi = kafka(namespace).await?;
+        let kubelet = kubelet(namespace, workers).await?;
         namespace.apply(&referenced()).await?;
         Ok(Self { kubelet, strimzi })
     }
+}
+
+/// A Kafka with authorization and a TLS listener, and its operators.
+///
+/// # Errors
+/// When the API server refuses an object.
+pub async fn kafka(namespace: &Namespace) -> Result<Strimzi> {
+    let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
+    make_kafka(namespace, KAFKA, &[listener], Some("simple")).await?;
+    Strimzi::start(namespace, KAFKA, Mode::Prompt)
+}
+
+/// A kubelet whose workers behave like this.
+///
+/// # Errors
+/// When the API server refuses an object.
+pub async fn kubelet(namespace: &Namespace, workers: Box<WorkerOf>) -> Result<Kubelet> {
+    Kubelet::start(namespace, Rules { workers, ..Rules::default() }).await
 }
 
 /// What a pipeline's spec refers to.

@@ -3,8 +3,10 @@
 
 #[path = "../../../crds/tests/rules/cases.rs"]
 mod cases;
-mod doubles;
 mod interceptor;
+mod kubelet;
 mod names;
+mod operator;
 mod rules;
 mod servers;
+mod strimzi;

@@ -8,7 +8,10 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
-use parking_e2e::kubernetes::wait::{always, eventually};
+use parking_e2e::kubernetes::{
+    surroundings::{INVENTORY, STORE_KEYS},
+    wait::{always, eventually},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -64,8 +67,8 @@ async fn delete_everything(city: &City) {
     .await
     .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
     let (secrets, maps): (Api<Secret>, Api<ConfigMap>) = (city.namespace.api(), city.namespace.api());
-    secrets.delete("minio", &now).await.unwrap();
-    maps.delete("city-inventory", &now).await.unwrap();
+    secrets.delete(STORE_KEYS, &now).await.unwrap();
+    maps.delete(INVENTORY, &now).await.unwrap();
 }
 
 #[tokio::test]

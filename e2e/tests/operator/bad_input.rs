@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::DeleteParams};
 use parking_crds::pipeline::ParkingPipeline;
+use parking_e2e::kubernetes::surroundings::INVENTORY;
 use serde_json::{Value, json};
 
 use crate::city::City;
@@ -72,16 +73,16 @@ async fn wrong_credentials_are_told_from_a_missing_bucket() {
 async fn an_inventory_that_does_not_parse_is_named_with_its_key_and_heals() {
     let city = City::start().await;
     let maps: Api<ConfigMap> = city.namespace.api();
-    let good = maps.get("city-inventory").await.unwrap();
+    let good = maps.get(INVENTORY).await.unwrap();
     let bad = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "city-inventory"},
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": INVENTORY},
         "data": {"inventory.yaml": "revisions: 7"},
     });
     city.namespace.apply(&bad.to_string()).await.unwrap();
     let (_, message) = told(&city, "WorkersAvailable", |_| ()).await;
-    assert!(message.contains("city-inventory") && message.contains("inventory.yaml"), "{message}");
+    assert!(message.contains(INVENTORY) && message.contains("inventory.yaml"), "{message}");
     let again = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "city-inventory"}, "data": good.data,
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": INVENTORY}, "data": good.data,
     });
     city.namespace.apply(&again.to_string()).await.unwrap();
     city.ready().await;

@@ -1,16 +1,17 @@
 //! A city in a namespace of its own: everything that a pipeline needs around it, and an operator that serves only it.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use parking_crds::pipeline::ParkingPipeline;
+use parking_crds::{
+    alert_rule::AlertRule,
+    condition::{ConditionType, holds},
+    pipeline::ParkingPipeline,
+};
 use parking_e2e::{
     kubernetes::{
         chart,
@@ -20,7 +21,7 @@ use parking_e2e::{
         namespace::Namespace,
         operator::{Identity, Operator},
         strimzi::Strimzi,
-        surroundings::Surroundings,
+        surroundings::{INVENTORY, KAFKA, STORE_KEYS, Surroundings},
         wait::eventually,
     },
     minio::Minio,
@@ -44,37 +45,22 @@ pub(crate) struct City {
     pub(crate) kubelet: Kubelet,
     pub(crate) strimzi: Strimzi,
     pub(crate) namespace: Namespace,
-    store: Store,
+    endpoint: String,
     /// Where the operator lives, when that is not the city's namespace.
     home: Option<Namespace>,
     workers: Workers,
 }
 
-/// Where the buckets are.
-struct Store {
-    endpoint: String,
-    /// What all cities share runs as long as one of them needs it.
-    _shared: Option<Arc<Minio>>,
-}
-
-impl Store {
-    /// Nothing would end the process of a store that is never dropped.
-    fn shared() -> Self {
-        static STORE: Mutex<Weak<Minio>> = Mutex::new(Weak::new());
-        let mut shared = STORE.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = shared.upgrade().unwrap_or_else(|| {
-            let started = Arc::new(Minio::start().unwrap());
-            *shared = Arc::downgrade(&started);
-            started
-        });
-        Self { endpoint: store.endpoint(), _shared: Some(store) }
-    }
+/// Where the buckets of all cities are, but for those on a cluster of their own.
+fn shared_store() -> String {
+    static STORE: OnceLock<Minio> = OnceLock::new();
+    STORE.get_or_init(|| Minio::start().unwrap()).endpoint()
 }
 
 impl City {
     /// Where the buckets are.
     pub(crate) fn endpoint(&self) -> &str {
-        &self.store.endpoint
+        &self.endpoint
     }
 
     /// Surroundings and operator, and no pipeline yet.
@@ -86,24 +72,24 @@ impl City {
 
     pub(crate) async fn without_operator() -> Self {
         let cluster = Cluster::join().await.unwrap();
-        Self::around(&cluster, Store::shared(), "namespaced", None).await
+        Self::around(&cluster, shared_store(), "namespaced", None).await
     }
 
     /// An operator that lives in a namespace of its own, with the rights of that scope of the chart.
     pub(crate) async fn with_operator_elsewhere(scope: &str) -> Self {
         let cluster = Cluster::join().await.unwrap();
         let home = Namespace::create(&cluster).await.unwrap();
-        let mut city = Self::around(&cluster, Store::shared(), scope, Some(home)).await;
+        let mut city = Self::around(&cluster, shared_store(), scope, Some(home)).await;
         city.start_operator().await;
         city
     }
 
     /// Surroundings on any cluster, with an object store that can be reached from there.
     pub(crate) async fn on(cluster: &Cluster, endpoint: String) -> Self {
-        Self::around(cluster, Store { endpoint, _shared: None }, "namespaced", None).await
+        Self::around(cluster, endpoint, "namespaced", None).await
     }
 
-    async fn around(cluster: &Cluster, store: Store, scope: &str, home: Option<Namespace>) -> Self {
+    async fn around(cluster: &Cluster, endpoint: String, scope: &str, home: Option<Namespace>) -> Self {
         let namespace = Namespace::create(cluster).await.unwrap();
         let workers = Workers::default();
         let Surroundings { kubelet, strimzi } =
@@ -120,7 +106,7 @@ impl City {
         let identity = Identity { namespace: place.to_owned(), account };
         let identity = identity.create(cluster, &rights).await.unwrap();
         whole_suite::granted(&identity, &rights);
-        Self { operator: None, identity, kubelet, strimzi, namespace, store, home, workers }
+        Self { operator: None, identity, kubelet, strimzi, namespace, endpoint, home, workers }
     }
 
     pub(crate) async fn start_operator(&mut self) {
@@ -197,13 +183,13 @@ impl City {
             "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
             "metadata": {"name": PIPELINE, "namespace": self.namespace.name()},
             "spec": {
-                "kafka": {"strimzi": {"cluster": "events"}},
+                "kafka": {"strimzi": {"cluster": KAFKA}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
-                    "endpoint": self.store.endpoint, "bucket": self.namespace.name(),
-                    "credentialsSecretRef": {"name": "minio"},
+                    "endpoint": self.endpoint, "bucket": self.namespace.name(),
+                    "credentialsSecretRef": {"name": STORE_KEYS},
                 },
-                "inventory": {"configMapRef": {"name": "city-inventory"}},
+                "inventory": {"configMapRef": {"name": INVENTORY}},
                 "events": {"partitions": 3, "replicationFactor": 1},
             },
         })
@@ -253,26 +239,47 @@ impl City {
         condition: &str,
         status: &str,
     ) -> ParkingPipeline {
-        let pipelines = self.pipelines();
         let found = eventually(&format!("{condition} of {name} is {status}"), limit, async || {
-            let pipeline = pipelines.get(name).await.map_err(|error| error.to_string())?;
-            let conditions = pipeline.status.clone().unwrap_or_default().conditions;
-            let holds = conditions.iter().any(|found| {
-                found.type_ == condition
-                    && found.status == status
-                    && found.observed_generation == pipeline.metadata.generation
-            });
-            let told: Vec<String> = conditions
-                .iter()
-                .map(|found| format!("{}={} {}: {}", found.type_, found.status, found.reason, found.message))
-                .collect();
-            if holds { Ok(pipeline) } else { Err(told.join("\n  ")) }
+            self.standing(name, condition, status).await
         })
         .await;
         match found {
             Ok(pipeline) => pipeline,
             Err(error) => panic!("{error}\noperator:\n{}", self.log()),
         }
+    }
+
+    /// The pipeline, if a condition has a status for its newest generation; else what it tells.
+    pub(crate) async fn standing(
+        &self,
+        name: &str,
+        condition: &str,
+        status: &str,
+    ) -> Result<ParkingPipeline, String> {
+        let pipeline = self.pipelines().get(name).await.map_err(|error| error.to_string())?;
+        let holds = pipeline.status.iter().flat_map(|status| &status.conditions).any(|found| {
+            found.type_ == condition
+                && found.status == status
+                && found.observed_generation == pipeline.metadata.generation
+        });
+        if holds { Ok(pipeline) } else { Err(told(&pipeline)) }
+    }
+
+    /// Waits until every rule that is switched on is evaluated as it is written: workers are asked for what they have
+    /// loaded now and then only.
+    pub(crate) async fn until_rules_are_active(&self) {
+        let rules: Api<AlertRule> = self.namespace.api();
+        eventually("active rules", 2 * LIMIT, async || {
+            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let waits = list.items.iter().filter(|rule| rule.spec.enabled()).find(|rule| {
+                let status = rule.status.clone().unwrap_or_default();
+                let generation = rule.metadata.generation.unwrap_or_default();
+                !holds(&status.conditions, ConditionType::Active, generation)
+            });
+            waits.map_or(Ok(()), |rule| Err(format!("{}: {:?}", rule.name_any(), rule.status)))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
 
     /// Waits until the pipeline of that name does not exist.
@@ -303,4 +310,12 @@ impl City {
     pub(crate) fn log(&self) -> String {
         self.operator.as_ref().map(|operator| operator.log().unwrap()).unwrap_or_default()
     }
+}
+
+/// What the conditions of a pipeline say, one a line.
+pub(crate) fn told(pipeline: &ParkingPipeline) -> String {
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    let line =
+        |found: &Condition| format!("{}={} {}: {}", found.type_, found.status, found.reason, found.message);
+    conditions.map(line).collect::<Vec<_>>().join("\n  ")
 }

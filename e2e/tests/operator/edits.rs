@@ -1,13 +1,14 @@
 //! An edit of any field of a pipeline that may change reaches the objects, and the pipeline is ready again.
 //!
-//! The table names each field, the object that shows it, and how; a field of the definition that neither the table
-//! nor the list of other tests names fails the test.
+//! A field of the definition that neither the tables nor the list of other tests names fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube::Api;
 use parking_crds::pipeline::ParkingPipeline;
 use parking_e2e::kubernetes::{
     strimzi::{Listener, make_kafka},
+    surroundings::{INVENTORY, KAFKA},
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -15,10 +16,8 @@ use serde_json::{Value, json};
 use crate::{
     city::{City, LIMIT, PIPELINE},
     fields::fields_of,
+    rows::{Row, are_named, do_not_show_yet, reach, shown},
 };
-
-/// A field, the object that shows it (its kind and the beginning of its name), and a text that appears there.
-pub(crate) type Row<'a> = (&'a str, &'a str, &'a str);
 
 const WORKER: &str = "ConfigMap city-alert";
 const ARCHIVE: &str = "ConfigMap city-archive";
@@ -151,7 +150,7 @@ const MANAGED_REDIS: &str = "redis.managed.";
 
 #[test]
 fn every_field_that_may_change_has_a_row_or_another_test() {
-    let all = fields_of::<ParkingPipeline>();
+    let mut all = fields_of::<ParkingPipeline>();
     assert!(all.len() > 80, "{all:#?}");
     for (field, file, test) in ELSEWHERE {
         assert!(file.contains(test), "{field}: `{test}` is no more");
@@ -166,40 +165,8 @@ fn every_field_that_may_change_has_a_row_or_another_test() {
     // The required roles always run; their fields are those of every role.
     let required =
         ["ingest", "occupancy", "alert", "archive", "notify"].map(|role| format!("workers.{role}"));
-    let unknown: Vec<&String> = all
-        .iter()
-        .filter(|field| !named.contains(*field) && !required.contains(field))
-        .filter(|field| !field.starts_with(MANAGED_REDIS))
-        .collect();
-    assert_eq!(unknown, Vec::<&String>::new());
-    let gone: Vec<&String> = named.iter().filter(|field| !all.contains(*field)).collect();
-    assert_eq!(gone, Vec::<&String>::new());
-}
-
-/// Every object's text, by kind and name.
-pub(crate) async fn shown(city: &City) -> BTreeMap<String, String> {
-    let content = city.namespace.content().await.unwrap();
-    let name = |object: &Value| {
-        format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
-    };
-    content.iter().map(|object| (name(object), object.to_string())).collect()
-}
-
-/// Whether an object of the row's place has its text.
-pub(crate) fn shows(objects: &BTreeMap<String, String>, (_, place, text): &Row<'_>) -> bool {
-    let mut of_place = objects.iter().filter(|(name, _)| name.starts_with(place));
-    of_place.any(|(_, object)| object.contains(text))
-}
-
-/// Waits until every row shows.
-pub(crate) async fn reach(city: &City, rows: &[Row<'_>]) {
-    eventually("every edit reaches its object", 2 * LIMIT, async || {
-        let objects = shown(city).await;
-        let missing: Vec<_> = rows.iter().filter(|row| !shows(&objects, row)).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:#?}")) }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
+    all.retain(|field| !required.contains(field) && !field.starts_with(MANAGED_REDIS));
+    are_named(&all, &named);
 }
 
 /// Takes the optional parts away, and waits until nothing of them is left.
@@ -223,9 +190,9 @@ async fn remove(city: &City) {
 
 /// What the edited fields refer to.
 async fn references(city: &City) {
-    let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = city.namespace.api();
+    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = city.namespace.api();
     let authority = maps.get("kube-root-ca.crt").await.unwrap().data.unwrap()["ca.crt"].clone();
-    let inventory = maps.get("city-inventory").await.unwrap().data.unwrap()["inventory.yaml"].clone();
+    let inventory = maps.get(INVENTORY).await.unwrap().data.unwrap()["inventory.yaml"].clone();
     let other = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other-inventory"},
         "data": {"other.yaml": inventory},
@@ -344,7 +311,7 @@ async fn an_edit_of_any_field_reaches_the_objects_and_the_pipeline_is_ready_agai
     let listener =
         |name, authentication| Listener { name, port: 9093, tls: true, authentication: Some(authentication) };
     let listeners = [listener("tls", "tls"), Listener { port: 9094, ..listener("scram", "scram-sha-512") }];
-    make_kafka(&city.namespace, "events", &listeners, Some("simple")).await.unwrap();
+    make_kafka(&city.namespace, KAFKA, &listeners, Some("simple")).await.unwrap();
     references(&city).await;
     let mut city = city;
     city.start_operator().await;
@@ -353,9 +320,7 @@ async fn an_edit_of_any_field_reaches_the_objects_and_the_pipeline_is_ready_agai
     city.apply(|pipeline| outer(pipeline, &plain)).await;
     city.until_of("outer", "Ready", "True").await;
 
-    let before = shown(&city).await;
-    let early: Vec<_> = EDITED.iter().chain(EXTERNAL).chain(LAST).filter(|row| shows(&before, row)).collect();
-    assert!(early.is_empty(), "these prove nothing: {early:#?}");
+    do_not_show_yet(&city, EDITED.iter().chain(EXTERNAL).chain(LAST).copied()).await;
     city.apply(edit).await;
     reach(&city, EDITED).await;
     city.until_of(PIPELINE, "Ready", "True").await;

@@ -12,13 +12,9 @@ use std::{
 use futures::future::join_all;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
-use parking_crds::{
-    alert_rule::AlertRule,
-    condition::{ConditionType, holds},
-    stats_job::StatsJob,
-};
+use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
 use parking_e2e::kubernetes::{
     interceptor::{Fault, Interceptor},
     wait::{always, eventually},
@@ -27,13 +23,13 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
-    city::{City, PIPELINE},
+    city::{City, LIMIT, PIPELINE},
     example,
     holdings::{Holdings, difference, holdings},
 };
 
 /// How long anything may take while several cities are busy.
-const LIMIT: Duration = Duration::from_mins(2);
+const BUSY: Duration = LIMIT.saturating_mul(2);
 /// For how long cities of a sample begin another life.
 const SAMPLE: Duration = Duration::from_mins(1);
 /// The same where every write has its kill.
@@ -125,7 +121,7 @@ impl Mortal {
             let done = async {
                 city.until("Ready", "True").await;
                 city.until("Progressing", "False").await;
-                self.until_rules_are_active().await;
+                city.until_rules_are_active().await;
             };
             tokio::select! {
                 () = keep_loaded(city) => {}
@@ -136,21 +132,6 @@ impl Mortal {
         city.until_gone(PIPELINE).await;
     }
 
-    /// Workers are asked for what they have loaded now and then only.
-    async fn until_rules_are_active(&self) {
-        let rules: Api<AlertRule> = self.city.namespace.api();
-        eventually("active rules", LIMIT, async || {
-            let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-            let active = list.items.iter().all(|rule| {
-                let status = rule.status.clone().unwrap_or_default();
-                holds(&status.conditions, ConditionType::Active, rule.metadata.generation.unwrap_or_default())
-            });
-            if active { Ok(()) } else { Err(format!("{:?}", list.items)) }
-        })
-        .await
-        .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.city.log()));
-    }
-
     /// Waits until the city is as after an act that nobody disturbed.
     async fn until_as(&mut self, act: Act, expected: &Holdings) {
         loop {
@@ -158,7 +139,7 @@ impl Mortal {
                 () = self.comes_to(act, expected) => return,
                 () = self.loses_leadership() => {}
             }
-            self.start_again().await;
+            self.start_again(|_| ()).await;
         }
     }
 
@@ -168,16 +149,18 @@ impl Mortal {
         eventually("a lost leadership", ALL, lost).await.unwrap();
     }
 
-    /// Another operator after one that was killed, or has ended.
-    async fn start_again(&mut self) {
+    /// Another operator in place of this one, or of one that has ended. What is changed between the two lets no write
+    /// of the dead one pass.
+    async fn start_again(&mut self, change: impl FnOnce(&Interceptor)) {
         self.city.kill_operator().await;
+        change(&self.interceptor);
         self.city.start_operator_through(&self.interceptor).await;
     }
 
     async fn comes_to(&self, act: Act, expected: &Holdings) {
         self.until_done(act).await;
         let (mut turn, mut last) = (0, String::new());
-        eventually(&format!("the same objects after {act:?}"), LIMIT, async || {
+        eventually(&format!("the same objects after {act:?}"), BUSY, async || {
             turn += 1;
             // To read everything is much work for the API server, too much for every turn.
             if turn % 20 == 1 {
@@ -199,7 +182,7 @@ impl Mortal {
             let before = self.interceptor.writes();
             self.act(act).await;
             self.until_done(act).await;
-            eventually("quiet", LIMIT, async || {
+            eventually("quiet", BUSY, async || {
                 let writes = self.interceptor.writes();
                 let same =
                     async || if self.interceptor.writes() == writes { Ok(()) } else { Err(String::new()) };
@@ -244,22 +227,20 @@ impl Mortal {
         let reached = loop {
             tokio::select! {
                 biased;
-                reached = self.interceptor.until_held(held, LIMIT) => match reached {
+                reached = self.interceptor.until_held(held, BUSY) => match reached {
                     Ok(()) => break true,
                     Err(error) => panic!("{act:?}, {kill:?}: {error}\noperator:\n{}", self.city.log()),
                 },
                 () = self.comes_to(act, expected) => break false,
                 () = self.loses_leadership() => {}
             }
-            self.start_again().await;
+            self.start_again(|_| ()).await;
         };
         if reached {
-            self.city.kill_operator().await;
-        }
-        self.interceptor.pass();
-        if reached {
-            self.city.start_operator_through(&self.interceptor).await;
+            self.start_again(Interceptor::pass).await;
             self.until_as(act, expected).await;
+        } else {
+            self.interceptor.pass();
         }
         reached
     }

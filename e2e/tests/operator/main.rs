@@ -30,6 +30,7 @@ mod removal;
 mod replicas;
 mod rights;
 mod rolls;
+mod rows;
 mod rule_edits;
 mod rules;
 mod sharing;

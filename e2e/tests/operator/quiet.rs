@@ -2,8 +2,6 @@
 
 use std::{fs, time::Duration};
 
-use kube::api::ListParams;
-use parking_crds::alert_rule::AlertRule;
 use parking_e2e::{
     kubernetes::{
         audit::{AuditLog, Mark},
@@ -35,20 +33,10 @@ async fn rests(city: &City, audit: &AuditLog, mark: Mark) -> Result<()> {
     .await
 }
 
-/// Waits until every rule tells that all workers have loaded it, and the pipeline what they count: both come last.
+/// Waits until every rule is active, and the pipeline tells what the workers count: both come last.
 async fn counted(city: &City, pipeline: &str) {
-    let (pipelines, rules) = (city.pipelines(), city.namespace.api::<AlertRule>());
-    eventually("every rule is loaded", LIMIT, async || {
-        let list = rules.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let loaded = |rule: &AlertRule| {
-            let engines = rule.status.as_ref().and_then(|status| status.engines);
-            engines.is_some_and(|engines| engines.loaded == engines.desired && engines.desired > 0)
-        };
-        let waits = list.items.iter().find(|rule| rule.spec.enabled() && !loaded(rule));
-        waits.map_or(Ok(()), |rule| Err(format!("{:?}", rule.status)))
-    })
-    .await
-    .unwrap();
+    city.until_rules_are_active().await;
+    let pipelines = city.pipelines();
     eventually("what the workers count stands in the status", LIMIT, async || {
         let status = pipelines.get(pipeline).await.map_err(|error| error.to_string())?.status;
         if status.as_ref().is_some_and(|status| status.firing.is_some()) {

@@ -22,10 +22,9 @@ use parking_e2e::{
         cluster::Cluster,
         control_plane::ControlPlane,
         definitions::{Definitions, Family, install},
-        kubelet::{Kubelet, Rules},
         namespace::Namespace,
         operator::{Identity, Operator},
-        strimzi::{Listener, Mode, Strimzi, make_kafka},
+        surroundings,
     },
     locate::{self, repository, tool},
     minio::{KEYS, Minio},
@@ -112,9 +111,7 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     install(&cluster.client(), &Definitions::of(&foreign).unwrap()).await.unwrap();
     type_in(&cluster, None, "kubectl create namespace kafka");
     let kafka = Namespace::of(&cluster, "kafka").await.unwrap();
-    let listener = Listener { name: "tls", port: 9093, tls: true, authentication: Some("tls") };
-    make_kafka(&kafka, "events", &[listener], Some("simple")).await.unwrap();
-    let _strimzi = Strimzi::start(&kafka, "events", Mode::Prompt).unwrap();
+    let _strimzi = surroundings::kafka(&kafka).await.unwrap();
     let store: IpAddr = plane.address().parse().unwrap();
     let _store = Minio::start_at(SocketAddr::new(store, 9000)).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -128,8 +125,7 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
             operator = Some(run_operator(&cluster, store, folder.path()).await);
         } else if command.starts_with("kubectl create namespace parking") {
             let parking = Namespace::of(&cluster, "parking").await.unwrap();
-            let rules = Rules { workers: workers.behaviour(), ..Rules::default() };
-            home = Some((Kubelet::start(&parking, rules).await.unwrap(), parking));
+            home = Some((surroundings::kubelet(&parking, workers.behaviour()).await.unwrap(), parking));
         } else if command.starts_with("kubectl apply") {
             let (kubelet, parking) = home.as_ref().unwrap();
             workers.load_rules(parking, kubelet, "birmingham", 2).await.unwrap();

@@ -11,7 +11,7 @@ use parking_crds::pipeline::ParkingPipeline;
 use parking_e2e::kubernetes::wait::eventually;
 use serde_json::{Value, json};
 
-use crate::city::{City, PIPELINE};
+use crate::city::{City, PIPELINE, told};
 
 /// How long an election, a failover or a roll may take: Sentinel is given its times, and the machine does other things.
 pub(crate) const LONG: Duration = Duration::from_mins(3);
@@ -58,7 +58,7 @@ impl RedisCity {
         match eventually(what, LONG, answer).await {
             Ok(found) => found,
             Err(error) => panic!(
-                "{error}\n{}{}\noperator:\n{}",
+                "{error}\n  {}\n{}\noperator:\n{}",
                 self.conditions().await,
                 self.views().await,
                 self.city.log()
@@ -90,16 +90,8 @@ impl RedisCity {
 
     /// Waits until a condition has a status for the newest generation.
     pub(crate) async fn until(&self, condition: &str, status: &str) -> ParkingPipeline {
-        let pipelines = self.city.pipelines();
         self.eventually(&format!("{condition} is {status}"), async || {
-            let pipeline = pipelines.get(PIPELINE).await.map_err(|error| error.to_string())?;
-            let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
-            let holds = conditions.into_iter().any(|found| {
-                found.type_ == condition
-                    && found.status == status
-                    && found.observed_generation == pipeline.metadata.generation
-            });
-            if holds { Ok(pipeline) } else { Err("another status".to_owned()) }
+            self.city.standing(PIPELINE, condition, status).await
         })
         .await
     }
@@ -114,11 +106,7 @@ impl RedisCity {
 
     async fn conditions(&self) -> String {
         let pipeline = self.city.pipelines().get_opt(PIPELINE).await.unwrap();
-        let conditions = pipeline.and_then(|pipeline| pipeline.status).unwrap_or_default().conditions;
-        let line = |found: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-            format!("  {}={} {}: {}\n", found.type_, found.status, found.reason, found.message)
-        };
-        conditions.iter().map(line).collect()
+        pipeline.as_ref().map(told).unwrap_or_default()
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {

@@ -39,6 +39,12 @@ fn serves(pod: &Pod) -> bool {
         && conditions.into_iter().any(|found| found.type_ == "Ready" && found.status == "True")
 }
 
+/// Whether it is one of the first pods, and shall not go.
+fn is_untouched(pod: &Pod, first: &BTreeMap<String, Pod>) -> bool {
+    let of_first = first.get(&pod.name_any()).is_some_and(|old| old.uid() == pod.uid());
+    of_first && pod.metadata.deletion_timestamp.is_none()
+}
+
 /// Looks until `done` holds of the servers.
 async fn watch(
     city: &RedisCity,
@@ -51,17 +57,11 @@ async fn watch(
         let servers = city.members("redis").await;
         let named = city.master().await;
         let mut roll = roll.borrow_mut();
-        let untouched = |pod: &&Pod| {
-            let of_first = first.get(&pod.name_any()).is_some_and(|old| old.uid() == pod.uid());
-            of_first && pod.metadata.deletion_timestamp.is_none()
-        };
-        let here = servers.values().filter(|pod| untouched(pod) || serves(pod)).count();
+        let here = servers.values().filter(|pod| is_untouched(pod, first) || serves(pod)).count();
         let away = first.len().saturating_sub(here);
         roll.worst = roll.worst.max(away);
-        for (name, old) in first {
-            let stays = servers
-                .get(name)
-                .is_some_and(|pod| pod.uid() == old.uid() && pod.metadata.deletion_timestamp.is_none());
+        for name in first.keys() {
+            let stays = servers.get(name).is_some_and(|pod| is_untouched(pod, first));
             if !stays && !roll.gone.contains(name) {
                 roll.gone.push(name.clone());
                 if name == master {

@@ -11,6 +11,7 @@ use kube::{
 use parking_e2e::kubernetes::{
     audit::{AuditEvent, Mark},
     strimzi::Mode,
+    surroundings::{KAFKA, STORE_KEYS},
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ async fn a_retained_user_keeps_the_credentials_that_strimzi_made() {
 async fn a_pipeline_goes_although_its_kafka_cluster_is_gone() {
     for policy in POLICIES {
         let city = ready_with_policy(policy).await;
-        beside_kafka(&city, "Kafka").delete("events", &DeleteParams::default()).await.unwrap();
+        beside_kafka(&city, "Kafka").delete(KAFKA, &DeleteParams::default()).await.unwrap();
         city.until("TopicsReady", "False").await;
         delete(&city).await;
         city.until_gone(PIPELINE).await;
@@ -124,18 +125,18 @@ async fn a_bucket_without_its_keys_is_retained_at_once_and_emptied_when_the_keys
     for policy in POLICIES {
         let mut city = ready_with_policy(policy).await;
         let secrets: Api<Secret> = city.namespace.api();
-        let keys = secrets.get("minio").await.unwrap();
+        let keys = secrets.get(STORE_KEYS).await.unwrap();
         // An operator that runs on would still know the keys.
         city.operator.take().unwrap().terminate(Duration::from_secs(10)).unwrap();
-        secrets.delete("minio", &DeleteParams::default()).await.unwrap();
+        secrets.delete(STORE_KEYS, &DeleteParams::default()).await.unwrap();
         delete(&city).await;
         city.start_operator().await;
         if policy == "Delete" {
             says(&city, "Secret ").await;
-            says(&city, "/minio does not exist").await;
+            says(&city, &format!("/{STORE_KEYS} does not exist")).await;
             let data = keys.data.clone().unwrap();
             let again =
-                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "minio"}, "data": data});
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": STORE_KEYS}, "data": data});
             city.namespace.apply(&again.to_string()).await.unwrap();
         }
         city.until_gone(PIPELINE).await;

@@ -164,16 +164,22 @@ pub(crate) fn last_window(job: &StatsJob) -> Option<&str> {
     job.status.as_ref()?.last_window.as_deref()
 }
 
-async fn patch(city: &City, spec: Value) {
+/// Patches the job's spec as a user does.
+pub(crate) async fn patch(city: &City, spec: Value) {
     let jobs: Api<StatsJob> = city.namespace.api();
     jobs.patch(JOB, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
 }
 
 /// A city with a bucket, a lake until 5 January and a kubelet whose runs go on until told otherwise.
 pub(crate) async fn city_with_lake() -> City {
+    city_with_lake_and(|_| ()).await
+}
+
+/// The same, with a change of the pipeline's manifest.
+pub(crate) async fn city_with_lake_and(change: impl FnOnce(&mut Value)) -> City {
     let city = City::start().await;
     city.kubelet.change(|rules| rules.jobs = Outcome::Never);
-    city.apply(|_| ()).await;
+    city.apply(change).await;
     city.until("BucketReady", "True").await;
     Lake::of(&city).reaches(5).await;
     city

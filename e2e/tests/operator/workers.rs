@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, api::ListParams};
-use parking_crds::{role::Role, worker_status::RulesReport};
+use parking_crds::worker_status::RulesReport;
 use parking_e2e::kubernetes::{
     error::Result,
     kubelet::{Kubelet, WorkerOf},
     namespace::Namespace,
-    reports::{BUNDLE, COMPONENT, PIPELINE as LABEL, loaded, running},
+    reports::{BUNDLE, COMPONENT, PIPELINE as LABEL, load, loaded, running},
     wait::eventually,
     worker::Behaviour,
 };
@@ -47,15 +47,7 @@ impl Workers {
         })
         .await?;
         *self.loaded.lock().unwrap() = Some(report.clone());
-        for pod in kubelet.workers() {
-            kubelet.worker(&pod, |worker| {
-                worker.change(|status| {
-                    if status.role == Role::Alert {
-                        status.rules = Some(report.clone());
-                    }
-                });
-            });
-        }
+        load(kubelet, |_| Some(report.clone()));
         Ok(())
     }
 }

@@ -7,16 +7,13 @@ use std::{
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
-use parking_crds::{
-    role::Role,
-    worker_status::{RulesReport, WorkerStatus},
-};
+use parking_crds::worker_status::{RulesReport, WorkerStatus};
 use parking_e2e::kubernetes::{
     cluster::Cluster,
     error::Result,
     kubelet::Kubelet,
     namespace::Namespace,
-    reports::{BUNDLE, COMPONENT, PIPELINE, loaded, running},
+    reports::{BUNDLE, COMPONENT, PIPELINE, load, loaded, running},
     strimzi::Strimzi,
     surroundings::Surroundings,
     worker::Behaviour,
@@ -64,18 +61,10 @@ pub(crate) async fn load_bundles(client: &Client, towns: &[Town], bundles: &Bund
     let before = std::mem::replace(&mut *bundles.lock().unwrap(), found.clone());
     found.retain(|pipeline, report| before.get(pipeline) != Some(report));
     for town in towns.iter().filter(|_| !found.is_empty()) {
-        for pod in town.kubelet.workers() {
-            town.kubelet.worker(&pod, |worker| worker.change(|status| load(status, &found)));
-        }
+        load(&town.kubelet, |status| {
+            let pipeline = (status.pipeline.namespace.to_string(), status.pipeline.name.to_string());
+            found.get(&pipeline).cloned()
+        });
     }
     Ok(())
-}
-
-fn load(status: &mut WorkerStatus, changed: &BTreeMap<(String, String), RulesReport>) {
-    let pipeline = (status.pipeline.namespace.to_string(), status.pipeline.name.to_string());
-    if status.role == Role::Alert
-        && let Some(report) = changed.get(&pipeline)
-    {
-        status.rules = Some(report.clone());
-    }
 }

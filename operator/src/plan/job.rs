@@ -19,13 +19,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
-use kube::ResourceExt;
 use parking_crds::{
     names::ObjectName,
     stats_run::{EXIT_REFUSED, StatsRunConfig, arguments},
     version::Version,
 };
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Plan, Planned, metadata::owner_reference, spark_application};
@@ -57,17 +55,8 @@ pub fn stats_objects(job: &ValidJob) -> Plan {
 pub fn stats_run(job: &ValidJob, run: &RunPlan) -> Planned {
     match job.spec.spark() {
         Some(spark) => spark_application::planned(job, spark, run),
-        None => planned(OwnedKind::Job, &self::job(job, run)),
+        None => Planned::of(OwnedKind::Job, &self::job(job, run)),
     }
-}
-
-fn planned<T: serde::Serialize + ResourceExt>(kind: OwnedKind, object: &T) -> Planned {
-    let mut manifest = serde_json::to_value(object).unwrap_or_default();
-    if let Some(map) = manifest.as_object_mut() {
-        map.insert("apiVersion".to_owned(), kind.api_version().into());
-        map.insert("kind".to_owned(), kind.row().name.into());
-    }
-    Planned { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any(), manifest }
 }
 
 /// Labels of everything that belongs to a job.
@@ -77,7 +66,12 @@ pub(super) fn labels_of(job: &ValidJob) -> BTreeMap<String, String> {
     labels
 }
 
-pub(super) fn metadata(job: &ValidJob, name: String) -> ObjectMeta {
+/// Metadata of a run.
+pub(super) fn run_metadata(job: &ValidJob, run: &RunPlan) -> ObjectMeta {
+    ObjectMeta { annotations: Some(run.annotations(&job.computation_id)), ..metadata(job, run.name.clone()) }
+}
+
+fn metadata(job: &ValidJob, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(job.namespace.to_string()),
@@ -144,17 +138,17 @@ pub(super) fn secret_folder(secret: &ObjectName) -> String {
 }
 
 fn job(job: &ValidJob, run: &RunPlan) -> Job {
-    let annotations = run.annotations(&job.computation_id);
+    let metadata = run_metadata(job, run);
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(labels_of(job)),
-            annotations: Some(annotations.clone()),
+            labels: metadata.labels.clone(),
+            annotations: metadata.annotations.clone(),
             ..ObjectMeta::default()
         }),
         spec: Some(pod(job, run)),
     };
     Job {
-        metadata: ObjectMeta { annotations: Some(annotations), ..metadata(job, run.name.clone()) },
+        metadata,
         spec: Some(JobSpec {
             active_deadline_seconds: Some(DEADLINE_SECONDS),
             backoff_limit: Some(POD_RETRIES),
@@ -292,18 +286,6 @@ fn volumes(job: &ValidJob, config: String) -> Vec<(Volume, VolumeMount)> {
         volumes.push(mount(volume, secret_folder(secret), Some(true)));
     }
     volumes
-}
-
-/// A manifest of a kind that is no type of Kubernetes itself.
-pub(super) fn untyped(job: &ValidJob, run: &RunPlan, kind: OwnedKind, spec: &Value) -> Planned {
-    let metadata = ObjectMeta {
-        annotations: Some(run.annotations(&job.computation_id)),
-        ..metadata(job, run.name.clone())
-    };
-    planned(
-        kind,
-        &kube::core::DynamicObject { types: None, metadata, data: serde_json::json!({"spec": spec}) },
-    )
 }
 
 #[cfg(test)]

@@ -89,6 +89,16 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// An object of a Kubernetes type, which does not say itself what it is.
+    fn of<T: Serialize + kube::ResourceExt>(kind: OwnedKind, object: &T) -> Self {
+        let mut manifest = serde_json::to_value(object).unwrap_or_default();
+        if let Some(map) = manifest.as_object_mut() {
+            map.insert("apiVersion".to_owned(), kind.api_version().into());
+            map.insert("kind".to_owned(), kind.row().name.into());
+        }
+        Self { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any(), manifest }
+    }
+
     /// Which object is meant.
     pub fn key(&self) -> Key {
         Key::new(self.kind, &self.namespace, &self.name)
@@ -120,16 +130,6 @@ impl Plan {
 
     /// Adds an object of a Kubernetes type.
     pub fn add<T: Serialize + kube::ResourceExt>(&mut self, kind: OwnedKind, object: &T) {
-        let mut manifest = serde_json::to_value(object).unwrap_or_default();
-        if let Some(map) = manifest.as_object_mut() {
-            map.insert("apiVersion".to_owned(), kind.api_version().into());
-            map.insert("kind".to_owned(), kind.row().name.into());
-        }
-        self.objects.push(Planned {
-            kind,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            manifest,
-        });
+        self.objects.push(Planned::of(kind, object));
     }
 }

@@ -91,7 +91,7 @@ use parking_crds::{
     topology::PipelineId,
 };
 
-use super::{Plan, metadata};
+use super::{Plan, metadata, sentinel};
 use crate::{
     labels,
     owned_kinds::OwnedKind,
@@ -118,6 +118,11 @@ pub const BEAT_KEY: &str = "parking:redis:beat";
 pub const PASSWORD: &str = "password";
 /// Key of the password that is let in besides, while it is changed.
 pub const PREVIOUS: &str = "previous";
+
+/// Whether a component is that of servers or that of sentinels.
+pub fn is_component(component: &str) -> bool {
+    [COMPONENT, sentinel::COMPONENT].contains(&component)
+}
 
 /// What a sentinel is told of the master besides its place: `SENTINEL SET mymaster <setting> <value>`.
 pub const fn sentinel_settings() -> [(&'static str, &'static str); 3] {

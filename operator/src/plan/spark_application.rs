@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Planned,
-    job::{CONFIG_FOLDER, TTL_SECONDS, labels_of, secret_folder, told, untyped},
+    job::{CONFIG_FOLDER, TTL_SECONDS, labels_of, run_metadata, secret_folder, told},
+    metadata::with_spec,
 };
 use crate::{owned_kinds::OwnedKind, stats_job::runs::RunPlan, validate::ValidJob};
 
@@ -65,7 +66,7 @@ pub(super) fn planned(job: &ValidJob, spark: &Spark, run: &RunPlan) -> Planned {
         map.insert("driver".to_owned(), driver);
         map.insert("executor".to_owned(), executor);
     }
-    untyped(job, run, OwnedKind::SparkApplication, &spec)
+    Planned::of(OwnedKind::SparkApplication, &with_spec(run_metadata(job, run), &spec))
 }
 
 fn set_unless_empty(object: &mut Value, key: &str, list: Vec<Value>) {

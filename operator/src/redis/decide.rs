@@ -310,5 +310,4 @@ fn follow(strays: Vec<u16>, host: &str, waits: &Waits, now: Timestamp, decision:
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
 mod tests;
