@@ -9,9 +9,8 @@ use parking_crds::{
     stats_job::StatsJob,
     time::{Calendar, Window},
 };
-use serde_json::{Value, json};
 
-use super::{Answer, Failure, MANAGER, Session, cli::BackfillArguments};
+use super::{Answer, Failure, MANAGER, Session, annotations, cli::BackfillArguments};
 use crate::{labels, stats_job::backfill::Backfill};
 
 /// Asks for windows once more.
@@ -25,7 +24,8 @@ pub async fn run(
     let backfill = asked(&job, &arguments.from, &arguments.until, now).map_err(Failure::Refused)?;
     let doing = format!("annotating StatsJob {}/{name}", session.namespace);
     let params = PatchParams::apply(MANAGER).force();
-    let stored = session.api::<StatsJob>().patch(name, &params, &Patch::Apply(patch(&job, backfill))).await;
+    let patch = Patch::Apply(annotations::told(&job, labels::BACKFILL, Some(backfill.to_string())));
+    let stored = session.api::<StatsJob>().patch(name, &params, &patch).await;
     stored.map_err(Failure::request(doing))?;
     Ok(Answer::fine(said(&job, backfill)))
 }
@@ -58,13 +58,6 @@ fn time(option: &str, text: &str, calendar: &Calendar) -> Result<i64, String> {
     })
 }
 
-fn patch(job: &StatsJob, backfill: Backfill) -> Value {
-    super::connect::manifest::<StatsJob>(&json!({
-        "name": job.name_any(), "namespace": job.namespace(), "uid": job.uid(),
-        "annotations": {labels::BACKFILL: backfill.to_string()},
-    }))
-}
-
 fn said(job: &StatsJob, backfill: Backfill) -> String {
     let calendar = Calendar::of(&job.spec);
     let first = calendar.window_at(backfill.range.start);
@@ -79,6 +72,8 @@ fn said(job: &StatsJob, backfill: Backfill) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const NOW: &str = "2016-12-01T00:00:00Z";

@@ -9,9 +9,12 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use parking_crds::pipeline::{ParkingPipeline, Phase, PipelinePhase};
-use serde_json::{Value, json};
 
-use super::{Answer, Failure, MANAGER, Session, cli::PhaseArguments};
+use super::{
+    Answer, Failure, MANAGER, Session,
+    annotations::{self, are_held},
+    cli::PhaseArguments,
+};
 use crate::{labels, lifecycle, monotonic};
 
 /// Pause between two looks while waiting.
@@ -27,7 +30,7 @@ pub async fn run(
     let pipeline: ParkingPipeline = session.find(name).await?;
     let doing = format!("annotating ParkingPipeline {}/{name}", session.namespace);
     let params = PatchParams::apply(MANAGER).force();
-    let patch = Patch::Apply(patch(&pipeline, told));
+    let patch = Patch::Apply(annotations::told(&pipeline, labels::PHASE, told));
     let stored = session.api::<ParkingPipeline>().patch(name, &params, &patch).await;
     let stored = stored.map_err(Failure::request(doing))?;
     if told.is_none() {
@@ -40,29 +43,13 @@ pub async fn run(
     Ok(Answer::fine(format!("{}\n", said(&stored, arguments.wait))))
 }
 
-fn patch(pipeline: &ParkingPipeline, told: Option<Phase>) -> Value {
-    let mut metadata = json!({
-        "name": pipeline.name_any(), "namespace": pipeline.namespace(), "uid": pipeline.uid(),
-    });
-    if let (Some(phase), Some(members)) = (told, metadata.as_object_mut()) {
-        members.insert("annotations".to_owned(), json!({labels::PHASE: phase}));
-    }
-    super::connect::manifest::<ParkingPipeline>(&metadata)
-}
-
 /// Another manager that holds the annotation keeps it: only that one can give it up.
 fn check_resumed(stored: &ParkingPipeline) -> Result<(), Failure> {
     let Some(value) = stored.annotations().get(labels::PHASE) else { return Ok(()) };
-    let holds = |fields: &Value| {
-        fields
-            .pointer("/f:metadata/f:annotations")
-            .and_then(|all| all.get(format!("f:{}", labels::PHASE)))
-            .is_some()
-    };
     let holder = stored
         .managed_fields()
         .iter()
-        .find(|entry| entry.fields_v1.as_ref().is_some_and(|fields| holds(&fields.0)))
+        .find(|entry| entry.fields_v1.as_ref().is_some_and(|fields| are_held(&fields.0, labels::PHASE)))
         .and_then(|entry| entry.manager.as_deref())
         .unwrap_or("somebody else");
     Err(Failure::Refused(format!(
@@ -136,6 +123,8 @@ fn progress(pipeline: &ParkingPipeline) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn pipeline(metadata: &Value, phase: &str) -> ParkingPipeline {
@@ -153,21 +142,6 @@ mod tests {
             },
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn nothing_but_the_annotation_is_claimed() {
-        let told = patch(&pipeline(&json!({}), "Running"), Some(Phase::Paused));
-        assert_eq!(
-            told,
-            json!({
-                "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
-                "metadata": {"name": "city", "namespace": "parking", "uid": "u",
-                             "annotations": {"parking.tinyx.io/phase": "Paused"}},
-            })
-        );
-        let given_up = patch(&pipeline(&json!({}), "Running"), None);
-        assert_eq!(given_up["metadata"].get("annotations"), None);
     }
 
     #[test]

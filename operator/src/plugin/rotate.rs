@@ -8,9 +8,9 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use parking_crds::pipeline::ParkingPipeline;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Answer, Failure, MANAGER, Session, cli::RotateArguments};
+use super::{Answer, Failure, MANAGER, Session, annotations, cli::RotateArguments};
 use crate::labels;
 
 /// Asks for a new password.
@@ -27,7 +27,6 @@ pub async fn run(session: &Session, arguments: &RotateArguments, now: Timestamp)
     )))
 }
 
-/// The annotation, with the phase that the plug-in has set before: what an apply leaves out is given up.
 fn patch(pipeline: &ParkingPipeline, now: Timestamp) -> Result<Value, String> {
     if pipeline.spec.redis.managed.is_none() {
         return Err(format!(
@@ -35,64 +34,27 @@ fn patch(pipeline: &ParkingPipeline, now: Timestamp) -> Result<Value, String> {
             pipeline.name_any()
         ));
     }
-    let mut annotations = json!({labels::ROTATE_REDIS_PASSWORD: now.to_string()});
-    if let (Some(phase), Some(members)) = (own_phase(pipeline), annotations.as_object_mut()) {
-        members.insert(labels::PHASE.to_owned(), phase.into());
-    }
-    Ok(super::connect::manifest::<ParkingPipeline>(&json!({
-        "name": pipeline.name_any(), "namespace": pipeline.namespace(), "uid": pipeline.uid(),
-        "annotations": annotations,
-    })))
-}
-
-fn own_phase(pipeline: &ParkingPipeline) -> Option<String> {
-    let field = format!("f:{}", labels::PHASE);
-    let ours = pipeline.managed_fields().iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER));
-    let mut fields =
-        ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer("/f:metadata/f:annotations"));
-    fields.any(|all| all.get(&field).is_some()).then(|| pipeline.annotations().get(labels::PHASE).cloned())?
+    Ok(annotations::told(pipeline, labels::ROTATE_REDIS_PASSWORD, Some(now.to_string())))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-
-    fn pipeline(redis: &Value, paused_by: &str) -> ParkingPipeline {
-        serde_json::from_value(json!({
-            "metadata": {
-                "name": "city", "namespace": "parking", "uid": "u", "annotations": {labels::PHASE: "Paused"},
-                "managedFields": [{"manager": paused_by, "fieldsV1": {
-                    "f:metadata": {"f:annotations": {"f:parking.tinyx.io/phase": {}}}}}],
-            },
-            "spec": {
-                "kafka": {"external": {"bootstrapServers": "k1:9092"}}, "redis": redis,
-                "objectStore": {"endpoint": "http://minio:9000", "bucket": "city-lake"},
-                "inventory": {"configMapRef": {"name": "inventory"}}, "events": {"partitions": 4},
-            },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_pause_by_the_plug_in_is_kept_and_that_of_others_left_to_them() {
-        let managed = json!({"managed": {}});
-        let now = Timestamp::UNIX_EPOCH;
-        let annotations =
-            |by| patch(&pipeline(&managed, by), now).unwrap()["metadata"]["annotations"].clone();
-        assert_eq!(
-            annotations(MANAGER),
-            json!({labels::ROTATE_REDIS_PASSWORD: "1970-01-01T00:00:00Z", labels::PHASE: "Paused"})
-        );
-        assert_eq!(annotations("kubectl"), json!({labels::ROTATE_REDIS_PASSWORD: "1970-01-01T00:00:00Z"}));
-    }
 
     #[test]
     fn a_redis_of_somebody_else_is_left_to_them() {
-        let external = json!({"external": {"sentinels": ["s:26379"]}});
-        assert!(
-            patch(&pipeline(&external, "x"), Timestamp::UNIX_EPOCH)
-                .unwrap_err()
-                .contains("not the operator's")
-        );
+        let external = serde_json::from_value(json!({
+            "metadata": {"name": "city"},
+            "spec": {
+                "kafka": {"external": {"bootstrapServers": "k1:9092"}},
+                "redis": {"external": {"sentinels": ["s:26379"]}},
+                "objectStore": {"endpoint": "http://minio:9000", "bucket": "city-lake"},
+                "inventory": {"configMapRef": {"name": "inventory"}}, "events": {"partitions": 4},
+            },
+        }));
+        let refused = patch(&external.unwrap(), Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(refused.contains("not the operator's"), "{refused}");
     }
 }
