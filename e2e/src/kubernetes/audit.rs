@@ -77,17 +77,33 @@ struct Answer {
     code: u16,
 }
 
+/// Bytes that are read at once in search of the last whole line.
+const PART: u64 = 64 << 10;
+
 impl AuditLog {
     pub(super) fn at(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// The end of the log now.
+    /// The end of the log now. A line that is half-written lies behind it.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn mark(&self) -> io::Result<Mark> {
-        Ok(Mark(File::open(&self.path)?.metadata()?.len()))
+        let mut file = File::open(&self.path)?;
+        let mut end = file.metadata()?.len();
+        let mut part = Vec::new();
+        while end > 0 {
+            let start = end.saturating_sub(PART);
+            file.seek(SeekFrom::Start(start))?;
+            part.clear();
+            file.by_ref().take(end - start).read_to_end(&mut part)?;
+            if let Some(newline) = part.iter().rposition(|byte| *byte == b'\n') {
+                return Ok(Mark(start + newline as u64 + 1));
+            }
+            end = start;
+        }
+        Ok(Mark(0))
     }
 
     /// All requests.
@@ -198,6 +214,29 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_is_half_written_at_the_mark_is_listed_after_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let log = AuditLog::at(file.path().to_owned());
+        let line = |verb: &str| {
+            format!(
+                r#"{{"verb":"{verb}","stage":"ResponseComplete","requestURI":"/{}","user":{{"username":"u"}},"requestReceivedTimestamp":"2026-01-01T00:00:00.4Z","stageTimestamp":"2026-01-01T00:00:00.5Z"}}"#,
+                "x".repeat(150_000)
+            )
+        };
+        let verbs =
+            |mark| log.since(mark).unwrap().into_iter().map(|event| event.verb.clone()).collect::<Vec<_>>();
+        assert_eq!(log.mark().unwrap(), Mark(0));
+        let (create, patch) = (line("create"), line("patch"));
+        let (half, rest) = patch.split_at(patch.len() - 9);
+        write!(file, "{create}\n{half}").unwrap();
+        let mark = log.mark().unwrap();
+        assert_eq!(verbs(mark), Vec::<String>::new());
+        writeln!(file, "{rest}").unwrap();
+        assert_eq!(verbs(mark), ["patch"]);
+        assert_eq!(verbs(log.mark().unwrap()), Vec::<String>::new());
+    }
 
     #[test]
     fn a_watch_is_listed_when_it_begins_and_all_else_when_it_ends() {
