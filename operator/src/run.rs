@@ -38,6 +38,9 @@ use crate::{
 /// Pause between two looks for the definitions.
 const DEFINITIONS: Duration = Duration::from_secs(5);
 
+/// How long work that was broken off may take to its next pause.
+const LAST_STEP: Duration = Duration::from_secs(1);
+
 /// The operator could not run, or must not run on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -103,22 +106,25 @@ pub async fn run(
     let election = Election::new(client.clone(), &lease, Terms::new(identity), publisher, metrics.clone());
     let quiet = layer.clone();
     let election = tokio::spawn(election.run(until(stopped.clone()), async move { quiet.quiet().await }));
-    let work = tokio::spawn(lead(client, settings, metrics, health, api_server, leads, stopped));
-    let aborted = work.abort_handle();
+    let mut work = tokio::spawn(lead(client, settings, metrics, health, api_server, leads, stopped));
     let ended = tokio::select! {
         ended = election => match ended {
             Ok(Ended::Stopped) => Ok(()),
             Ok(Ended::Lost) | Err(_) => Err(RunError::LeadershipLost),
         },
-        failure = failure(work) => Err(failure),
+        failure = failure(&mut work) => Err(failure),
     };
-    aborted.abort();
+    work.abort();
     server.abort();
+    // Work that is in the middle of a step would find the runtime gone, and panic.
+    if !work.is_finished() {
+        let _ = monotonic::within(LAST_STEP, work).await;
+    }
     ended
 }
 
 /// Why the work failed; never ends where it came to its regular end.
-async fn failure(work: JoinHandle<Result<(), RunError>>) -> RunError {
+async fn failure(work: &mut JoinHandle<Result<(), RunError>>) -> RunError {
     match work.await {
         Ok(Ok(())) => std::future::pending().await,
         Ok(Err(error)) => error,
