@@ -1,16 +1,19 @@
 //! Lag, which changes all the time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_e2e::kubernetes::{
     audit::{AuditLog, Mark},
-    wait::eventually,
+    wait::{always, eventually},
 };
 
 use crate::{
     city::{City, LIMIT},
     lifecycle::stand_at,
 };
+
+/// Longer than what follows from the beginning of a pipeline takes to come to its end.
+const CALM: Duration = Duration::from_secs(5);
 
 async fn lag(city: &City, wanted: i64) {
     let pipelines = city.pipelines();
@@ -35,15 +38,13 @@ fn lists(city: &City, audit: &AuditLog, mark: Mark) -> Vec<String> {
 
 /// Waits until nothing is looked at for a while.
 async fn calm(city: &City, audit: &AuditLog) {
-    let (mut mark, mut since) = (audit.mark().unwrap(), Instant::now());
     eventually("nothing is looked at", LIMIT, async || {
-        let next = audit.mark().unwrap();
-        let lists = lists(city, audit, mark);
-        mark = next;
-        if !lists.is_empty() {
-            since = Instant::now();
-        }
-        if since.elapsed() > Duration::from_secs(5) { Ok(()) } else { Err(lists.join(", ")) }
+        let mark = audit.mark().unwrap();
+        let calm = async || {
+            let lists = lists(city, audit, mark);
+            if lists.is_empty() { Ok(()) } else { Err(lists.join(", ")) }
+        };
+        always("no look", CALM, calm).await.map_err(|error| error.to_string())
     })
     .await
     .unwrap();
