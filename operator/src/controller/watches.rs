@@ -6,11 +6,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, ResourceExt,
     core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
+use parking_crds::pipeline::ParkingPipeline;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -141,7 +143,7 @@ async fn children(context: Arc<Context>, apis: Arc<Apis>, kind: OwnedKind, names
         .for_each(|object| {
             if let Ok(object) = object {
                 context.hear(kind, object.resource_version().as_deref().unwrap_or_default());
-                for owner in owners(&object) {
+                for owner in owners(&object, &context) {
                     context.triggers.look(owner);
                 }
             }
@@ -150,15 +152,56 @@ async fn children(context: Arc<Context>, apis: Arc<Apis>, kind: OwnedKind, names
         .await;
 }
 
-/// Whose child an object is, by its labels.
-fn owners(object: &PartialObjectMeta<DynamicObject>) -> Vec<ObjectId> {
+/// Whose child an object is. Where an edit took away what says so, everybody's who may have made it.
+fn owners(object: &PartialObjectMeta<DynamicObject>, context: &Context) -> BTreeSet<ObjectId> {
+    let mut owners: BTreeSet<ObjectId> = labelled(object).into_iter().chain(referenced(object)).collect();
+    if owners.is_empty() {
+        let namespace = object.namespace().unwrap_or_default();
+        owners.extend(pipelines(context, |pipeline| {
+            pipeline.namespace().as_deref() == Some(&namespace)
+                || kafka_namespace(pipeline).as_deref() == Some(&namespace)
+        }));
+    }
+    owners
+}
+
+fn labelled(object: &PartialObjectMeta<DynamicObject>) -> Option<ObjectId> {
     let label = |key| object.labels().get(key).map(String::as_str);
-    let Some(namespace) = label(labels::PIPELINE_NAMESPACE) else { return Vec::new() };
-    let job = label(labels::STATS_JOB).map(|job| ObjectId::new(ObjectKind::StatsJob, namespace, job));
-    let pipeline = label(labels::PIPELINE)
-        .filter(|_| job.is_none())
-        .map(|pipeline| ObjectId::new(ObjectKind::Pipeline, namespace, pipeline));
-    job.into_iter().chain(pipeline).collect()
+    let namespace = label(labels::PIPELINE_NAMESPACE)?;
+    let job = label(labels::STATS_JOB).map(|job| (ObjectKind::StatsJob, job));
+    let (kind, name) = job.or_else(|| Some((ObjectKind::Pipeline, label(labels::PIPELINE)?)))?;
+    Some(ObjectId::new(kind, namespace, name))
+}
+
+fn referenced(object: &PartialObjectMeta<DynamicObject>) -> Vec<ObjectId> {
+    let namespace = object.namespace().unwrap_or_default();
+    let ours = |reference: &OwnerReference| reference.api_version.split('/').next() == Some(labels::GROUP);
+    let kind = |reference: &OwnerReference| {
+        ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind.as_str())
+    };
+    let references = object.owner_references().iter().filter(|reference| ours(reference));
+    references
+        .filter_map(|reference| Some(ObjectId::new(kind(reference)?, &namespace, &reference.name)))
+        .collect()
+}
+
+/// The pipelines of which something holds.
+fn pipelines(context: &Context, holds: impl Fn(&ParkingPipeline) -> bool) -> Vec<ObjectId> {
+    let all = context.stores.pipelines.state();
+    let decoded = all.iter().filter_map(|pipeline| pipeline.0.as_ref().ok());
+    decoded
+        .filter(|pipeline| holds(pipeline))
+        .map(|pipeline| {
+            let namespace = pipeline.namespace().unwrap_or_default();
+            ObjectId::new(ObjectKind::Pipeline, &namespace, &pipeline.name_any())
+        })
+        .collect()
+}
+
+/// Where the Kafka of a pipeline is, if Strimzi runs it.
+fn kafka_namespace(pipeline: &ParkingPipeline) -> Option<String> {
+    let cluster = pipeline.spec.kafka.strimzi.as_ref()?;
+    cluster.namespace.as_ref().map(ToString::to_string).or_else(|| pipeline.namespace())
 }
 
 /// A `Kafka` resource that changes matters to every pipeline that names it.
@@ -171,7 +214,13 @@ async fn clusters(context: Arc<Context>, version: StrimziVersion, namespace: Opt
         .touched_objects()
         .for_each(|object| {
             if let Ok(kafka) = object {
-                for user in users_of(&kafka, &context) {
+                let (namespace, name) = (kafka.namespace(), kafka.name_any());
+                let uses = |pipeline: &ParkingPipeline| {
+                    let cluster = pipeline.spec.kafka.strimzi.as_ref();
+                    cluster.is_some_and(|cluster| cluster.cluster.as_str() == name)
+                        && kafka_namespace(pipeline) == namespace
+                };
+                for user in pipelines(&context, uses) {
                     context.triggers.look(user);
                 }
             }
@@ -180,17 +229,45 @@ async fn clusters(context: Arc<Context>, version: StrimziVersion, namespace: Opt
         .await;
 }
 
-fn users_of(kafka: &PartialObjectMeta<DynamicObject>, context: &Context) -> Vec<ObjectId> {
-    let (namespace, name) = (kafka.namespace().unwrap_or_default(), kafka.name_any());
-    let pipelines = context.stores.pipelines.state();
-    let decoded = pipelines.iter().filter_map(|pipeline| pipeline.0.as_ref().ok());
-    decoded
-        .filter_map(|pipeline| {
-            let cluster = pipeline.spec.kafka.strimzi.as_ref()?;
-            let own = pipeline.namespace().unwrap_or_default();
-            let there = cluster.namespace.as_ref().map_or(own.as_str(), |namespace| namespace.as_str());
-            let uses = there == namespace && cluster.cluster.as_str() == name;
-            uses.then(|| ObjectId::new(ObjectKind::Pipeline, &own, &pipeline.name_any()))
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(labels: &Value, references: &Value) -> PartialObjectMeta<DynamicObject> {
+        serde_json::from_value(json!({
+            "metadata": {"name": "one", "namespace": "york", "labels": labels, "ownerReferences": references},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn labels_name_the_job_before_the_pipeline_and_nobody_where_one_is_missing() {
+        let none = json!([]);
+        let of = |labels: &Value| labelled(&object(labels, &none)).map(|owner| owner.to_string());
+        let (pipeline, namespace, job) = (labels::PIPELINE, labels::PIPELINE_NAMESPACE, labels::STATS_JOB);
+        assert_eq!(
+            of(&json!({pipeline: "city", namespace: "york"})).as_deref(),
+            Some("ParkingPipeline york/city")
+        );
+        assert_eq!(
+            of(&json!({pipeline: "city", namespace: "york", job: "hourly"})).as_deref(),
+            Some("StatsJob york/hourly")
+        );
+        assert_eq!(of(&json!({pipeline: "city"})), None);
+        assert_eq!(of(&json!({namespace: "york"})), None);
+    }
+
+    #[test]
+    fn references_to_our_kinds_name_owners_and_others_do_not() {
+        let reference = |group: &str, kind: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "name": "city", "uid": "1"});
+        let references = json!([
+            reference(labels::GROUP, "ParkingPipeline"),
+            reference("apps", "ParkingPipeline"),
+            reference(labels::GROUP, "Unknown"),
+        ]);
+        let owners = referenced(&object(&json!({}), &references));
+        assert_eq!(owners, [ObjectId::new(ObjectKind::Pipeline, "york", "city")]);
+    }
 }
