@@ -49,8 +49,8 @@ impl Applied {
 
     /// Whether an object may differ from what was seen of it: a request without an answer may have been applied.
     pub fn may_have_written(&self) -> bool {
-        let ended_well = self.waiting.is_empty() && self.problems.is_empty() && self.failures.is_empty();
-        !ended_well || !self.changed.is_empty()
+        let told = [self.waiting.len(), self.problems.len(), self.failures.len(), self.changed.len()];
+        told.into_iter().any(|count| count > 0)
     }
 }
 
@@ -311,12 +311,9 @@ fn name_taken(planned: &Planned) -> Problem {
 
 /// The condition that tells of trouble with an object.
 pub fn condition_of(planned: &Planned) -> ConditionType {
-    let component = planned
-        .manifest
-        .pointer("/metadata/labels")
-        .and_then(|labels| labels.get(labels::COMPONENT))
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let labels = planned.manifest.pointer("/metadata/labels");
+    let component = labels.and_then(|labels| labels.get(labels::COMPONENT)).and_then(Value::as_str);
+    let component = component.unwrap_or_default();
     match planned.kind {
         OwnedKind::KafkaTopic => ConditionType::TopicsReady,
         OwnedKind::KafkaUser => ConditionType::UsersReady,

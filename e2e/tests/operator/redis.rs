@@ -49,6 +49,30 @@ impl RedisCity {
         self.city.patch(json!({"spec": {"redis": {"managed": managed}}})).await;
     }
 
+    /// Waits until every other server follows the master, and every sentinel knows them: any may replace it then.
+    pub(crate) async fn until_replaceable(&self) {
+        self.eventually("servers that may replace the master", async || {
+            let servers = self.members("redis").await;
+            let wanted = (servers.len() - 1).to_string();
+            let mut following = 0;
+            for pod in servers.values() {
+                following += usize::from(self.replication(pod, "master_link_status").await == "up");
+            }
+            if following + 1 != servers.len() {
+                return Err(format!("{following} servers follow"));
+            }
+            for (name, pod) in self.members("sentinel").await {
+                let master = self.ask(&pod, &["SENTINEL", "MASTER", "mymaster"]).await;
+                let known = master.iter().skip_while(|line| *line != "num-slaves").nth(1);
+                if known != Some(&wanted) {
+                    return Err(format!("{name} knows {known:?} of {wanted}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
     /// Asks until the answer is `Ok`, and tells all that is known when it never is.
     pub(crate) async fn eventually<T>(
         &self,

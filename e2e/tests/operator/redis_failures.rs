@@ -26,6 +26,7 @@ async fn a_managed_redis_gets_ready_and_takes_writes_through_the_master_that_sen
 #[tokio::test]
 async fn a_lost_master_is_replaced_and_the_condition_tells_of_it_meanwhile() {
     let city = RedisCity::start(json!({})).await;
+    city.until_replaceable().await;
     city.write("before").await;
     let old = city.master().await.unwrap();
     let before = city.pods().get(&old).await.unwrap().uid();
@@ -60,6 +61,7 @@ async fn a_lost_master_is_replaced_and_the_condition_tells_of_it_meanwhile() {
 #[tokio::test]
 async fn after_all_pods_were_lost_at_once_everything_acknowledged_is_there() {
     let city = RedisCity::start(json!({})).await;
+    city.until_replaceable().await;
     for key in ["a", "b", "c"] {
         city.write(key).await;
     }

@@ -126,7 +126,10 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "StatsJob",
             "metadata": {"name": "one", "namespace": "york", "uid": "1", "resourceVersion": version},
-            "spec": {"pipelineRef": {"name": "city"}, "statistics": ["zone-occupancy"]},
+            "spec": {
+                "pipelineRef": {"name": "city"}, "schedule": "15 * * * *", "timeZone": "Europe/London",
+                "statistics": ["occupancy"], "sinks": [{"lake": {"table": "hourly"}}],
+            },
         }))
         .unwrap()
     }

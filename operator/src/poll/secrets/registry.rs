@@ -10,9 +10,11 @@ use crate::{monotonic::Instant, object::ObjectId};
 
 /// The longest pause after a forbidden or failed question.
 const LONGEST: Duration = Duration::from_mins(5);
-/// Questions a second at most, about: where more Secrets are needed than fit into a pause, the pause grows, and the
-/// API server has no more to do.
-const RATE: f64 = 200.0;
+/// Shortest pause between two questions, on average: where more Secrets are needed than can be asked for in time, each
+/// waits for its turn, and the API server has no more to do.
+const GAP: Duration = Duration::from_millis(5);
+/// What questions may catch up with at once.
+const BURST: Duration = Duration::from_millis(100);
 
 /// Name of a Secret. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +119,8 @@ pub(super) struct Registry {
     of: BTreeMap<ObjectId, Vec<SecretName>>,
     queue: BTreeSet<(Instant, SecretName)>,
     registered: u32,
+    /// When the next question may be asked.
+    free: Option<Instant>,
 }
 
 impl Registry {
@@ -152,7 +156,7 @@ impl Registry {
     fn first_due(&mut self, source: Source, now: Instant) -> Instant {
         self.registered = self.registered.wrapping_add(1);
         let part = (f64::from(self.registered) * 0.618_033_988_749_895).fract();
-        now + self.paced(source.interval()).mul_f64(0.5f64.mul_add(part, 0.5))
+        now + source.interval().mul_f64(0.5f64.mul_add(part, 0.5))
     }
 
     pub(super) fn forget(&mut self, object: &ObjectId) {
@@ -171,13 +175,8 @@ impl Registry {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.queue.first().map(|(due, _)| *due)
-    }
-
-    /// The pause between two questions for a Secret that is asked for that often.
-    fn paced(&self, interval: Duration) -> Duration {
-        let secrets = u32::try_from(self.secrets.len()).unwrap_or(u32::MAX);
-        interval.max(Duration::from_secs_f64(f64::from(secrets) / RATE))
+        let (due, _) = self.queue.first()?;
+        Some(self.free.map_or(*due, |free| free.max(*due)))
     }
 
     /// The next Secret to ask for, if one is due.
@@ -186,6 +185,8 @@ impl Registry {
             return None;
         }
         let (_, name) = self.queue.pop_first()?;
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        self.free = Some(self.free.map_or(earliest, |free| free.max(earliest)) + GAP);
         if let Some(asked) = self.secrets.get_mut(&name) {
             asked.asking = true;
         }
@@ -194,9 +195,6 @@ impl Registry {
 
     /// Notes an answer; returns whom it concerns.
     pub(super) fn answered(&mut self, name: &SecretName, answer: &Answer, now: Instant) -> Vec<ObjectId> {
-        let Some(interval) = self.secrets.get(name).map(|asked| self.paced(asked.interval())) else {
-            return Vec::new();
-        };
         let Some(asked) = self.secrets.get_mut(name) else { return Vec::new() };
         let mut concerned = Vec::new();
         let pause = if let Answer::Is(version) = answer {
@@ -209,10 +207,10 @@ impl Registry {
                     *seen = Some(version.clone());
                 }
             }
-            interval
+            asked.interval()
         } else {
             asked.failures = asked.failures.saturating_add(1);
-            interval.saturating_mul(2_u32.saturating_pow(asked.failures)).min(LONGEST)
+            asked.interval().saturating_mul(2_u32.saturating_pow(asked.failures)).min(LONGEST)
         };
         self.queue.remove(&(asked.due, name.clone()));
         asked.asking = false;
@@ -280,18 +278,22 @@ mod tests {
             let secrets = (0..10).map(|n| interest(&format!("{pipeline}-{n}"), Source::Copied, None));
             registry.register(&object(pipeline), secrets.collect(), now);
         }
-        let mut of_seconds = Vec::new();
-        for _ in 0..60 {
+        let (mut in_tenths, mut names) = (Vec::new(), BTreeSet::new());
+        for _ in 0..200 {
             let mut asked = 0;
-            now += Duration::from_secs(1);
-            while let Some(name) = registry.take_due(now) {
-                registry.answered(&name, &is("1"), now);
-                asked += 1;
+            for _ in 0..20 {
+                now += GAP;
+                while let Some(name) = registry.take_due(now) {
+                    registry.answered(&name, &is("1"), now);
+                    names.insert(name);
+                    asked += 1;
+                }
             }
-            of_seconds.push(asked);
+            in_tenths.push(asked);
         }
-        let settled = &of_seconds[20..];
-        assert!(settled.iter().all(|asked| (100..=260).contains(asked)), "{settled:?} where 200 are even");
+        assert_eq!(names.len(), 2_000, "each has its turn within 20 s");
+        assert!(in_tenths.iter().all(|asked| *asked <= 40), "{in_tenths:?}");
+        assert!(in_tenths[60..].iter().all(|asked| *asked == 20), "{in_tenths:?}");
     }
 
     #[test]
