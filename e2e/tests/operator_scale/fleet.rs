@@ -19,6 +19,7 @@ use parking_e2e::{
         cluster::Cluster,
         error::{Error, Result},
         operator::{Identity, Operator},
+        surroundings::{INVENTORY, KAFKA, STORE_KEYS},
         wait::eventually,
     },
     locate,
@@ -148,13 +149,13 @@ impl Fleet {
             "apiVersion": "parking.tinyx.io/v1alpha1", "kind": "ParkingPipeline",
             "metadata": {"name": pipeline_name(pipeline), "namespace": namespace},
             "spec": {
-                "kafka": {"strimzi": {"cluster": "events"}},
+                "kafka": {"strimzi": {"cluster": KAFKA}},
                 "redis": {"external": {"sentinels": ["sentinel.redis:26379"]}},
                 "objectStore": {
                     "endpoint": self.object_store.endpoint(), "bucket": format!("{namespace}-{pipeline}"),
-                    "credentialsSecretRef": {"name": "minio"},
+                    "credentialsSecretRef": {"name": STORE_KEYS},
                 },
-                "inventory": {"configMapRef": {"name": "city-inventory"}},
+                "inventory": {"configMapRef": {"name": INVENTORY}},
                 "events": {"partitions": 3, "replicationFactor": 1},
             },
         })

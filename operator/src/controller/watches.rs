@@ -12,7 +12,7 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
-use parking_crds::pipeline::ParkingPipeline;
+use parking_crds::{pipeline::ParkingPipelineSpec, topology::PipelineId};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -24,6 +24,7 @@ use crate::{
     foreign::strimzi,
     labels, monotonic,
     object::{ObjectId, ObjectKind},
+    observe::kafka_namespace,
     owned_kinds::{OwnedKind, Seen},
 };
 
@@ -157,9 +158,8 @@ fn owners(object: &PartialObjectMeta<DynamicObject>, context: &Context) -> BTree
     let mut owners: BTreeSet<ObjectId> = labelled(object).into_iter().chain(referenced(object)).collect();
     if owners.is_empty() {
         let namespace = object.namespace().unwrap_or_default();
-        owners.extend(pipelines(context, |pipeline| {
-            pipeline.namespace().as_deref() == Some(&namespace)
-                || kafka_namespace(pipeline).as_deref() == Some(&namespace)
+        owners.extend(pipelines(context, |id, spec| {
+            id.namespace.as_str() == namespace || kafka_namespace(id, &spec.kafka) == namespace
         }));
     }
     owners
@@ -186,22 +186,14 @@ fn referenced(object: &PartialObjectMeta<DynamicObject>) -> Vec<ObjectId> {
 }
 
 /// The pipelines of which something holds.
-fn pipelines(context: &Context, holds: impl Fn(&ParkingPipeline) -> bool) -> Vec<ObjectId> {
+fn pipelines(context: &Context, holds: impl Fn(&PipelineId, &ParkingPipelineSpec) -> bool) -> Vec<ObjectId> {
     let all = context.stores.pipelines.state();
     let decoded = all.iter().filter_map(|pipeline| pipeline.0.as_ref().ok());
-    decoded
-        .filter(|pipeline| holds(pipeline))
-        .map(|pipeline| {
-            let namespace = pipeline.namespace().unwrap_or_default();
-            ObjectId::new(ObjectKind::Pipeline, &namespace, &pipeline.name_any())
-        })
+    let named = decoded.filter_map(|pipeline| Some((PipelineId::of(pipeline).ok()?, &pipeline.spec)));
+    named
+        .filter(|(id, spec)| holds(id, spec))
+        .map(|(id, _)| ObjectId::new(ObjectKind::Pipeline, id.namespace.as_str(), id.name.as_str()))
         .collect()
-}
-
-/// Where the Kafka of a pipeline is, if Strimzi runs it.
-fn kafka_namespace(pipeline: &ParkingPipeline) -> Option<String> {
-    let cluster = pipeline.spec.kafka.strimzi.as_ref()?;
-    cluster.namespace.as_ref().map(ToString::to_string).or_else(|| pipeline.namespace())
 }
 
 /// A `Kafka` resource that changes matters to every pipeline that names it.
@@ -214,11 +206,11 @@ async fn clusters(context: Arc<Context>, version: StrimziVersion, namespace: Opt
         .touched_objects()
         .for_each(|object| {
             if let Ok(kafka) = object {
-                let (namespace, name) = (kafka.namespace(), kafka.name_any());
-                let uses = |pipeline: &ParkingPipeline| {
-                    let cluster = pipeline.spec.kafka.strimzi.as_ref();
+                let (namespace, name) = (kafka.namespace().unwrap_or_default(), kafka.name_any());
+                let uses = |id: &PipelineId, spec: &ParkingPipelineSpec| {
+                    let cluster = spec.kafka.strimzi.as_ref();
                     cluster.is_some_and(|cluster| cluster.cluster.as_str() == name)
-                        && kafka_namespace(pipeline) == namespace
+                        && kafka_namespace(id, &spec.kafka) == namespace
                 };
                 for user in pipelines(&context, uses) {
                     context.triggers.look(user);

@@ -5,18 +5,38 @@
 
 use std::collections::BTreeMap;
 
-use kube::{Resource, ResourceExt};
-use serde::Serialize;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{MANAGER, connect::manifest};
+use super::{Failure, MANAGER, Session, connect::manifest};
 
-/// The manifest that gives an annotation a value, or gives it up, and keeps the others that the plug-in holds.
-pub(super) fn told<K: Resource<DynamicType = ()>>(
+/// Gives an annotation of an object a value, or gives it up; returns the object as it is then.
+pub(super) async fn tell<K>(
+    session: &Session,
     object: &K,
     name: &str,
     value: Option<impl Serialize>,
-) -> Value {
+) -> Result<K, Failure>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let doing = format!("annotating {} {}/{}", K::kind(&()), session.namespace, object.name_any());
+    let params = PatchParams::apply(MANAGER).force();
+    let patch = Patch::Apply(told(object, name, value));
+    let stored = session.api::<K>().patch(&object.name_any(), &params, &patch).await;
+    stored.map_err(Failure::request(doing))
+}
+
+/// The manifest that gives an annotation a value, or gives it up, and keeps the others that the plug-in holds.
+fn told<K: Resource<DynamicType = ()>>(object: &K, name: &str, value: Option<impl Serialize>) -> Value {
     let mut annotations = held(object);
     match value {
         Some(value) => annotations.insert(name.to_owned(), json!(value)),

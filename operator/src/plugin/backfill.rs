@@ -1,16 +1,13 @@
 //! `backfill`: a request for windows, as an annotation of the statistics job.
 
 use jiff::{Timestamp, civil::Date};
-use kube::{
-    ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt;
 use parking_crds::{
     stats_job::StatsJob,
     time::{Calendar, Window},
 };
 
-use super::{Answer, Failure, MANAGER, Session, annotations, cli::BackfillArguments};
+use super::{Answer, Failure, Session, annotations, cli::BackfillArguments};
 use crate::{labels, stats_job::backfill::Backfill};
 
 /// Asks for windows once more.
@@ -22,11 +19,7 @@ pub async fn run(
     let name = arguments.name.as_str();
     let job: StatsJob = session.find(name).await?;
     let backfill = asked(&job, &arguments.from, &arguments.until, now).map_err(Failure::Refused)?;
-    let doing = format!("annotating StatsJob {}/{name}", session.namespace);
-    let params = PatchParams::apply(MANAGER).force();
-    let patch = Patch::Apply(annotations::told(&job, labels::BACKFILL, Some(backfill.to_string())));
-    let stored = session.api::<StatsJob>().patch(name, &params, &patch).await;
-    stored.map_err(Failure::request(doing))?;
+    annotations::tell(session, &job, labels::BACKFILL, Some(backfill.to_string())).await?;
     Ok(Answer::fine(said(&job, backfill)))
 }
 

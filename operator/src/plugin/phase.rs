@@ -4,14 +4,11 @@
 
 use std::time::Duration;
 
-use kube::{
-    ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt;
 use parking_crds::pipeline::{ParkingPipeline, Phase, PipelinePhase};
 
 use super::{
-    Answer, Failure, MANAGER, Session,
+    Answer, Failure, Session,
     annotations::{self, are_held},
     cli::PhaseArguments,
 };
@@ -28,11 +25,7 @@ pub async fn run(
 ) -> Result<Answer, Failure> {
     let name = arguments.name.as_str();
     let pipeline: ParkingPipeline = session.find(name).await?;
-    let doing = format!("annotating ParkingPipeline {}/{name}", session.namespace);
-    let params = PatchParams::apply(MANAGER).force();
-    let patch = Patch::Apply(annotations::told(&pipeline, labels::PHASE, told));
-    let stored = session.api::<ParkingPipeline>().patch(name, &params, &patch).await;
-    let stored = stored.map_err(Failure::request(doing))?;
+    let stored = annotations::tell(session, &pipeline, labels::PHASE, told).await?;
     if told.is_none() {
         check_resumed(&stored)?;
     }

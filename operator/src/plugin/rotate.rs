@@ -3,38 +3,31 @@
 //! Must not: see a password.
 
 use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt;
 use parking_crds::pipeline::ParkingPipeline;
-use serde_json::Value;
 
-use super::{Answer, Failure, MANAGER, Session, annotations, cli::RotateArguments};
+use super::{Answer, Failure, Session, annotations, cli::RotateArguments};
 use crate::labels;
 
 /// Asks for a new password.
 pub async fn run(session: &Session, arguments: &RotateArguments, now: Timestamp) -> Result<Answer, Failure> {
     let name = arguments.name.as_str();
     let pipeline: ParkingPipeline = session.find(name).await?;
-    let patch = patch(&pipeline, now).map_err(Failure::Refused)?;
-    let doing = format!("annotating ParkingPipeline {}/{name}", session.namespace);
-    let params = PatchParams::apply(MANAGER).force();
-    let stored = session.api::<ParkingPipeline>().patch(name, &params, &Patch::Apply(patch)).await;
-    stored.map_err(Failure::request(doing))?;
+    check_managed(&pipeline).map_err(Failure::Refused)?;
+    annotations::tell(session, &pipeline, labels::ROTATE_REDIS_PASSWORD, Some(now.to_string())).await?;
     Ok(Answer::fine(format!(
         "{name} gets a new Redis password; old and new are let in until every pod has the new one, look with `kubectl parking status {name}`\n"
     )))
 }
 
-fn patch(pipeline: &ParkingPipeline, now: Timestamp) -> Result<Value, String> {
+fn check_managed(pipeline: &ParkingPipeline) -> Result<(), String> {
     if pipeline.spec.redis.managed.is_none() {
         return Err(format!(
             "the Redis of {} is not the operator's: change its password where it is run, then in the Secret that spec.redis.external names",
             pipeline.name_any()
         ));
     }
-    Ok(annotations::told(pipeline, labels::ROTATE_REDIS_PASSWORD, Some(now.to_string())))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -54,7 +47,7 @@ mod tests {
                 "inventory": {"configMapRef": {"name": "inventory"}}, "events": {"partitions": 4},
             },
         }));
-        let refused = patch(&external.unwrap(), Timestamp::UNIX_EPOCH).unwrap_err();
+        let refused = check_managed(&external.unwrap()).unwrap_err();
         assert!(refused.contains("not the operator's"), "{refused}");
     }
 }

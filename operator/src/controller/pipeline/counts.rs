@@ -52,7 +52,8 @@ fn due(id: &PipelineId, context: &Context) -> Instant {
 /// What workers of a round report, summed up.
 pub(super) fn counts(round: &LastRound) -> Counts {
     let number = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-    Counts { lag: number(round.summary.lag()), firing: number(round.summary.firing()) }
+    let (lag, firing) = round.summary.counts();
+    Counts { lag: number(lag), firing: number(firing) }
 }
 
 /// Keeps the written counts while they are young, and asks for the new ones to be written in time.
