@@ -7,10 +7,7 @@ use std::{collections::BTreeSet, future::Future, net::SocketAddr, sync::Arc, tim
 use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
 use kube::{
     Api, Client, Config, ResourceExt,
-    runtime::{
-        Controller,
-        events::{Recorder, Reporter},
-    },
+    runtime::{Controller, events::Reporter},
 };
 use parking_crds::{
     alert_rule::AlertRule, pipeline::ParkingPipeline, stats_job::StatsJob, topology::PipelineId,
@@ -23,7 +20,7 @@ use tokio::{
 
 use crate::{
     apis::Apis,
-    controller::{self, Context, Echoes, Guarded, Listed, Stores, Triggers, relations, watches},
+    controller::{self, Context, Echoes, Events, Guarded, Listed, Stores, Triggers, relations, watches},
     discovery,
     gate::{self, GateLayer, GateSettings, LeaseName},
     labels,
@@ -205,7 +202,7 @@ async fn lead(
         triggers,
         metrics.clone(),
         health,
-        Recorder::new(client.clone(), reporter),
+        Events::new(client.clone(), reporter),
         outgoing,
     )?);
     watches::report_missing(&context.apis(), &context);

@@ -45,7 +45,7 @@ pub async fn step(rule: Arc<AlertRule>, context: Arc<Context>) -> Result<Next, S
     if rule.status.as_ref() != Some(&made) {
         writes::status(&context, &*rule, &made).await?;
         let before = rule.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        writes::tell(&context.recorder, &*rule, &transitions(before, &made.conditions)).await;
+        context.events.tell(&*rule, &transitions(before, &made.conditions)).await;
     }
     Ok(Next::Resync)
 }

@@ -10,10 +10,7 @@ use std::{
 
 use kube::{
     Client, ResourceExt,
-    runtime::{
-        events::Recorder,
-        reflector::{ObjectRef, Store},
-    },
+    runtime::reflector::{ObjectRef, Store},
 };
 use parking_crds::{
     alert_rule::AlertRule, inventory::Inventory, names::RuleName, pipeline::ParkingPipeline,
@@ -45,7 +42,7 @@ use crate::{
     versions::Versions,
 };
 
-use super::{Echoes, Guarded, Listed, bucket::KnownBucket};
+use super::{Echoes, Events, Guarded, Listed, bucket::KnownBucket};
 
 /// The part of a resync after which a look reads everything anew: the resync's own look does.
 const ANEW: f64 = 0.8;
@@ -162,7 +159,7 @@ pub struct Context {
     /// What is told about the process.
     pub health: Health,
     /// Who writes Events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// How buckets are talked to.
     pub buckets: Connections,
     /// Which pipelines may roll.
@@ -196,7 +193,7 @@ impl Context {
         triggers: Triggers,
         metrics: Metrics,
         health: Health,
-        recorder: Recorder,
+        events: Events,
         outgoing: Outgoing,
     ) -> Result<Self, reqwest::Error> {
         let allowed = move |ip| outgoing.judge((ip, 0).into()).is_ok();
@@ -216,7 +213,7 @@ impl Context {
             triggers,
             metrics,
             health,
-            recorder,
+            events,
         })
     }
 

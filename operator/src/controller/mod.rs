@@ -40,6 +40,7 @@ mod bucket;
 mod context;
 mod deletion;
 mod echoes;
+mod events;
 mod guarded;
 mod listed;
 pub mod pipeline;
@@ -54,6 +55,7 @@ use turns::Turns;
 
 pub use context::{Asked, Context, Stores, Triggers};
 pub use echoes::Echoes;
+pub use events::Events;
 pub use guarded::Guarded;
 pub use listed::Listed;
 pub use writes::WriteError;
@@ -232,7 +234,7 @@ where
                 reason: Reason::Invalid.as_str().to_owned(),
                 message: format!("it cannot be read and is left alone until it is edited: {error}"),
             };
-            writes::tell(&context.recorder, &*object, &[unread]).await;
+            context.events.tell(&*object, &[unread]).await;
             return Action::await_change();
         }
     };

@@ -79,7 +79,7 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     if job.status.as_ref() != Some(&next.status) {
         writes::status(&context, &*job, &next.status).await?;
         let before = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        writes::tell(&context.recorder, &*job, &transitions(before, &next.status.conditions)).await;
+        context.events.tell(&*job, &transitions(before, &next.status.conditions)).await;
     }
     Ok(when(&next, &checked, &lake))
 }

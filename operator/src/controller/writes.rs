@@ -1,4 +1,4 @@
-//! Writes on our own three kinds: status, finalizer, Events.
+//! Writes on our own three kinds: status and finalizer.
 //!
 //! Invariants: a status that says the same is not written; a finalizer is patched with a test of what was seen.
 
@@ -6,7 +6,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +13,6 @@ use serde_json::{Value, json};
 use crate::{
     error::{Class, Classify},
     labels,
-    status::Transition,
 };
 
 use super::{Context, Ours};
@@ -142,24 +140,5 @@ fn ended<K: Resource<DynamicType = ()>>(
             source,
         }),
         Ok(()) => Ok(()),
-    }
-}
-
-/// Tells of transitions. An Event that cannot be written is logged and lost: the condition says the same.
-pub(super) async fn tell<K>(recorder: &Recorder, object: &K, transitions: &[Transition])
-where
-    K: Resource<DynamicType = ()>,
-{
-    for transition in transitions {
-        let event = Event {
-            type_: if transition.warning { EventType::Warning } else { EventType::Normal },
-            reason: transition.reason.clone(),
-            note: Some(transition.message.chars().take(1_000).collect()),
-            action: transition.condition.clone(),
-            secondary: None,
-        };
-        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
-            tracing::debug!(object = object.name_any(), %error, "an Event could not be written");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an answer, with an end by the clock.
+//! The body of an answer, with an end by the clock, and what is held until it is read.
 
 use std::{
     pin::Pin,
@@ -6,22 +6,32 @@ use std::{
 };
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::BoxError;
 
 use super::GateError;
 use crate::monotonic::{self, Instant, Sleep};
 
+/// What bounds the reading of a body.
+#[derive(Default)]
+pub(super) struct Bounds {
+    /// It fails from then on.
+    pub(super) deadline: Option<Instant>,
+    /// Given back with the body: until then its connection serves nobody else.
+    pub(super) _turn: Option<OwnedSemaphorePermit>,
+}
+
 /// A body that fails once its deadline has come.
 pub struct TimedBody<B> {
     inner: B,
-    deadline: Option<Instant>,
+    bounds: Bounds,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> TimedBody<B> {
-    /// The body, to be read before the deadline, if there is one.
-    pub(super) const fn new(inner: B, deadline: Option<Instant>) -> Self {
-        Self { inner, deadline, sleep: None }
+    /// The body, to be read within its bounds.
+    pub(super) const fn new(inner: B, bounds: Bounds) -> Self {
+        Self { inner, bounds, sleep: None }
     }
 }
 
@@ -40,7 +50,7 @@ where
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(deadline) = self.bounds.deadline else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(monotonic::sleep_until(deadline)));
         sleep.as_mut().poll(context).map(|()| Some(Err(GateError::TimedOut.into())))
     }

@@ -25,9 +25,10 @@ use std::{
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
 use kube::client::{Body, ClientBuilder};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::{BoxError, Layer, Service};
 
+use self::body::Bounds;
 pub use self::{
     body::TimedBody,
     pace::{LONGEST_PAUSE, Pace},
@@ -97,7 +98,10 @@ pub struct GateSettings {
     pub lease: LeaseName,
     /// Writes a second, over all objects.
     pub writes_per_second: NonZeroU32,
-    /// How long a read may take, its repetitions and its body included; watches are not bounded here.
+    /// Reads under way at once, each of which takes a connection and the memory of its answer; watches are not
+    /// counted here.
+    pub reads_at_once: u16,
+    /// How long a read may take, its wait for a turn, its repetitions and its body included; watches are not bounded here.
     pub read_timeout: Duration,
     /// How long a write may take; never longer than the rest of the leadership.
     pub write_timeout: Duration,
@@ -109,6 +113,7 @@ impl GateSettings {
         Self {
             lease,
             writes_per_second,
+            reads_at_once: 32,
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(8),
         }
@@ -129,6 +134,7 @@ struct Shared {
     settings: GateSettings,
     leadership: watch::Receiver<Leadership>,
     pace: Pace,
+    reads: Arc<Semaphore>,
     metrics: Metrics,
     in_flight: watch::Sender<usize>,
 }
@@ -138,7 +144,8 @@ impl GateLayer {
     pub fn new(settings: GateSettings, leadership: watch::Receiver<Leadership>, metrics: Metrics) -> Self {
         let pace = Pace::new(settings.writes_per_second);
         let (in_flight, _) = watch::channel(0);
-        Self(Arc::new(Shared { settings, leadership, pace, metrics, in_flight }))
+        let reads = Arc::new(Semaphore::new(settings.reads_at_once.into()));
+        Self(Arc::new(Shared { settings, leadership, pace, reads, metrics, in_flight }))
     }
 
     /// Ends when no write is under way.
@@ -214,27 +221,24 @@ impl Shared {
         let seen = Seen::of(&request, &self.settings.lease);
         let (verb, resource, passage) = (seen.verb, seen.resource.into_owned(), seen.passage);
         let result = match passage {
-            Passage::Election => send(inner, request).await.map(|response| (response, None)),
+            Passage::Election => send(inner, request).await.map(|response| (response, Bounds::default())),
             Passage::Watch => send(inner, request)
                 .await
                 .and_then(|answer| self.judge(passage, answer))
-                .map(|answer| (answer, None)),
-            Passage::Read => {
-                let deadline = monotonic::now() + self.settings.read_timeout;
-                self.read(inner, request, deadline).await.map(|response| (response, Some(deadline)))
-            }
-            Passage::Write => self.write(inner, request).await.map(|(answer, end)| (answer, Some(end))),
+                .map(|answer| (answer, Bounds::default())),
+            Passage::Read => self.read(inner, request).await,
+            Passage::Write => self.write(inner, request).await,
         };
         self.metrics.request(verb, &resource, &code(&result));
-        let (response, deadline) = result?;
-        Ok(response.map(|body| TimedBody::new(body, deadline)))
+        let (response, bounds) = result?;
+        Ok(response.map(|body| TimedBody::new(body, bounds)))
     }
 
     async fn write<S, B>(
         &self,
         inner: &Mutex<S>,
         request: Request<Body>,
-    ) -> Result<(Response<B>, Instant), BoxError>
+    ) -> Result<(Response<B>, Bounds), BoxError>
     where
         S: Service<Request<Body>, Response = Response<B>>,
         S::Error: Into<BoxError>,
@@ -247,10 +251,28 @@ impl Shared {
         let end = self.leads_until()?.min(monotonic::now() + self.settings.write_timeout);
         let _under_way = InFlight::new(&self.in_flight);
         let response = monotonic::before(end, send(inner, request)).await.ok_or(GateError::TimedOut)??;
-        Ok((self.judge(Passage::Write, response)?, end))
+        Ok((self.judge(Passage::Write, response)?, Bounds { deadline: Some(end), _turn: None }))
     }
 
     async fn read<S, B>(
+        &self,
+        inner: &Mutex<S>,
+        request: Request<Body>,
+    ) -> Result<(Response<B>, Bounds), BoxError>
+    where
+        S: Service<Request<Body>, Response = Response<B>>,
+        S::Error: Into<BoxError>,
+    {
+        let deadline = monotonic::now() + self.settings.read_timeout;
+        let turn = monotonic::before(deadline, Arc::clone(&self.reads).acquire_owned());
+        // Nobody closes the semaphore.
+        let turn = turn.await.ok_or(GateError::TimedOut)?.ok();
+        let response = self.answered(inner, request, deadline).await?;
+        Ok((response, Bounds { deadline: Some(deadline), _turn: turn }))
+    }
+
+    /// The answer to a read, after repetitions where the API server has none yet.
+    async fn answered<S, B>(
         &self,
         inner: &Mutex<S>,
         request: Request<Body>,
@@ -346,7 +368,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn code<B>(result: &Result<(Response<B>, Option<Instant>), BoxError>) -> String {
+fn code<B>(result: &Result<(Response<B>, Bounds), BoxError>) -> String {
     match result {
         Ok((response, _)) => response.status().as_u16().to_string(),
         Err(error) => match error.downcast_ref() {

@@ -206,6 +206,28 @@ async fn a_read_ends_in_its_time_with_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_waits_for_its_turn_until_an_answer_before_is_read() {
+    let mut bench = Bench::leading(100, &[]);
+    let mut answers = Vec::new();
+    for _ in 0..settings().reads_at_once {
+        answers.push(bench.send(READ).await.unwrap());
+    }
+    let mut next = bench.send(READ);
+    assert!((&mut next).now_or_never().is_none());
+    assert_eq!(bench.ask(WRITE).await, Ok(200));
+    assert_eq!(bench.ask(RENEW).await, Ok(200));
+    assert_eq!(bench.ask(("GET", "/api/v1/pods?watch=true")).await, Ok(200));
+    answers.pop();
+    assert!(next.await.is_ok());
+    let start = monotonic::now();
+    let last = bench.send(READ).await;
+    assert!(last.is_ok(), "the turn of the one before came back");
+    answers.extend(last);
+    assert_eq!(bench.ask(READ).await, Err(GateError::TimedOut));
+    assert_eq!(monotonic::now() - start, settings().read_timeout);
+}
+
+#[tokio::test(start_paused = true)]
 async fn quiet_comes_when_the_last_write_has_ended() {
     let mut bench = Bench::leading(100, &[Answer::Never]);
     let mut write = bench.send(WRITE);

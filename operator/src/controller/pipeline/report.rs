@@ -105,6 +105,6 @@ pub(in crate::controller) async fn write(
     }
     writes::status(context, pipeline, &status).await?;
     let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    writes::tell(&context.recorder, pipeline, &transitions(before, &status.conditions)).await;
+    context.events.tell(pipeline, &transitions(before, &status.conditions)).await;
     Ok(())
 }
