@@ -76,7 +76,7 @@ fn standing(rule: &AlertRule, context: &Context) -> Option<(Verdict, Option<Load
         }
     };
     let verdicts = context.verdicts(&id)?;
-    let (generation, verdict) = verdicts.get(&name)?;
+    let (generation, verdict) = verdicts.of.get(&name)?;
     if Some(*generation) != rule.metadata.generation {
         return None;
     }

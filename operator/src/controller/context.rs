@@ -136,7 +136,13 @@ pub(super) struct Memory {
 }
 
 /// What became of the rules of a pipeline.
-pub(super) type Verdicts = BTreeMap<RuleName, (i64, Verdict)>;
+#[derive(Default)]
+pub(super) struct Verdicts {
+    /// Each rule's, with the generation that it is about.
+    pub of: BTreeMap<RuleName, (i64, Verdict)>,
+    /// Whether the engines were asked before.
+    pub asked: bool,
+}
 
 /// What the loops share.
 pub struct Context {
@@ -273,13 +279,14 @@ impl Context {
         self.remembered().verdicts.get(id).cloned()
     }
 
-    /// Keeps what became of a pipeline's rules, and asks for a look at those for which that changed.
+    /// Keeps what became of a pipeline's rules, and asks for a look at those for which that changed: at all of them
+    /// once the engines were asked.
     pub(super) fn keep_verdicts(&self, id: &PipelineId, verdicts: Verdicts) {
         let verdicts = Arc::new(verdicts);
         let before = self.remembered().verdicts.insert(id.clone(), Arc::clone(&verdicts));
         let before = before.unwrap_or_default();
-        for (name, verdict) in verdicts.iter() {
-            if before.get(name) != Some(verdict) {
+        for (name, verdict) in &verdicts.of {
+            if verdicts.asked != before.asked || before.of.get(name) != Some(verdict) {
                 self.triggers.look(ObjectId::new(
                     ObjectKind::AlertRule,
                     id.namespace.as_str(),

@@ -36,7 +36,7 @@ use crate::{
     wall_clock,
 };
 
-use super::{Context, Next, StepError, bucket, deletion, redis, writes};
+use super::{Context, Next, StepError, bucket, context::Verdicts, deletion, redis, writes};
 
 pub mod counts;
 mod findings;
@@ -130,7 +130,7 @@ async fn look(
     if assembled.previous_unused {
         redis::drop_previous(id, context);
     }
-    keep_verdicts(id, &assembled, &rules, context);
+    keep_verdicts(id, &assembled, &rules, round.is_some(), context);
     let stand = workers(&observed.live, &observed.pods);
     context.rollouts.note(id, stand.rolling, stand.failing);
     let mut look = Look {
@@ -286,17 +286,23 @@ fn inventory(
     })
 }
 
-fn keep_verdicts(id: &PipelineId, assembled: &Assembled, rules: &[AlertRule], context: &Context) {
+fn keep_verdicts(
+    id: &PipelineId,
+    assembled: &Assembled,
+    rules: &[AlertRule],
+    asked: bool,
+    context: &Context,
+) {
     let generations: BTreeMap<&str, i64> = rules
         .iter()
         .filter_map(|rule| Some((rule.metadata.name.as_deref()?, rule.metadata.generation?)))
         .collect();
     let generation = |name: &str| generations.get(name).copied().unwrap_or(0);
     let verdicts = assembled.verdicts.iter();
-    let verdicts = verdicts
+    let of = verdicts
         .map(|(name, verdict)| (name.clone(), (generation(name.as_str()), verdict.clone())))
         .collect();
-    context.keep_verdicts(id, verdicts);
+    context.keep_verdicts(id, Verdicts { of, asked });
 }
 
 fn watch_secrets(id: &PipelineId, observed: &Observed, context: &Context) {

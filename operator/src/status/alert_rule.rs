@@ -48,14 +48,26 @@ pub struct Facts<'a> {
     pub generation: i64,
     /// What became of the rule.
     pub verdict: &'a Verdict,
-    /// What the engines say; none when they were not asked yet.
+    /// What the engines say; none when they were not asked yet, since the operator started.
     pub loaded: Option<&'a Loaded>,
     /// The time.
     pub now: Timestamp,
 }
 
-/// The status that follows from the facts.
+/// The status that follows from the facts. What engines said of the same rule stands until they are asked again.
 pub fn status(facts: &Facts<'_>) -> AlertRuleStatus {
+    let hash = match facts.verdict {
+        Verdict::Accepted { hash } => Some(hash.clone()),
+        Verdict::Disabled | Verdict::Refused(_) => None,
+    };
+    let standing = facts.before.filter(|before| {
+        facts.loaded.is_none()
+            && before.observed_generation == Some(facts.generation)
+            && before.compiled_hash == hash
+    });
+    if let (Some(standing), Verdict::Accepted { .. }) = (standing, facts.verdict) {
+        return standing.clone();
+    }
     let before = facts.before.map_or(&[][..], |status| &status.conditions);
     let mut conditions = Conditions::new(before, facts.generation, facts.now);
     let refused = facts.loaded.and_then(|loaded| loaded.refused.as_deref());
@@ -83,17 +95,17 @@ pub fn status(facts: &Facts<'_>) -> AlertRuleStatus {
         let message = "more alerts than limits.maxActive: one alert stands for all; narrow the scope or raise the limit";
         conditions.set(ConditionType::Saturated, true, Reason::TooManyActive, message);
     }
-    let hash = match facts.verdict {
-        Verdict::Accepted { hash } => Some(hash.clone()),
-        Verdict::Disabled | Verdict::Refused(_) => None,
-    };
+    let engines = facts.loaded.map(|loaded| loaded.engines).or(standing.and_then(|before| before.engines));
     AlertRuleStatus {
         observed_generation: Some(facts.generation),
         conditions: conditions.done(),
         compiled_hash: hash,
-        loaded: facts.loaded.map(|loaded| format!("{}/{}", loaded.engines.loaded, loaded.engines.desired)),
-        engines: facts.loaded.map(|loaded| loaded.engines),
-        instances: facts.loaded.map(|loaded| loaded.instances),
+        loaded: engines.map(|engines| format!("{}/{}", engines.loaded, engines.desired)),
+        engines,
+        instances: facts
+            .loaded
+            .map(|loaded| loaded.instances)
+            .or(standing.and_then(|before| before.instances)),
         last_transition_time: facts
             .loaded
             .and_then(|loaded| loaded.last_transition)
@@ -166,6 +178,30 @@ mod tests {
     fn no_engine_at_all_is_not_active() {
         let none = status(&facts(&accepted(), Some(&loaded(0, 0))));
         assert!(!holds(&none.conditions, ConditionType::Active, 2));
+    }
+
+    #[test]
+    fn what_engines_said_stands_until_they_are_asked_again() {
+        let refusal = Loaded { refused: Some("aggregate `p95` is not known".to_owned()), ..loaded(0, 3) };
+        let refused = Verdict::Refused(Problem::missing(ConditionType::Accepted, "no such zone"));
+        for (verdict, said) in [
+            (accepted(), loaded(3, 3)),
+            (accepted(), refusal),
+            (Verdict::Disabled, loaded(0, 3)),
+            (refused, loaded(0, 3)),
+        ] {
+            let before = status(&facts(&verdict, Some(&said)));
+            let after = status(&Facts { before: Some(&before), ..facts(&verdict, None) });
+            assert_eq!(after, before, "{verdict:?}");
+        }
+        let same = accepted();
+        let before = status(&facts(&same, Some(&loaded(3, 3))));
+        let edited = status(&Facts { before: Some(&before), generation: 3, ..facts(&same, None) });
+        assert!(!holds(&edited.conditions, ConditionType::Active, 3));
+        let other = Verdict::Accepted { hash: "def".to_owned() };
+        let other = status(&Facts { before: Some(&before), ..facts(&other, None) });
+        assert!(!holds(&other.conditions, ConditionType::Active, 2));
+        assert_eq!(other.loaded, None);
     }
 
     #[test]
