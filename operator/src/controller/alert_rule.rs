@@ -17,10 +17,7 @@ use crate::{
     error::Class,
     poll::workers::LastRound,
     problem::Problem,
-    status::{
-        alert_rule::{Facts, Loaded, Verdict, status},
-        transitions,
-    },
+    status::alert_rule::{Facts, Loaded, Verdict, status},
     wall_clock,
 };
 
@@ -42,11 +39,7 @@ pub async fn step(rule: Arc<AlertRule>, context: Arc<Context>) -> Result<Next, S
         loaded: loaded.as_ref(),
         now: wall_clock::now(),
     });
-    if rule.status.as_ref() != Some(&made) {
-        writes::status(&context, &*rule, &made).await?;
-        let before = rule.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        context.events.tell(&*rule, &transitions(before, &made.conditions)).await;
-    }
+    writes::status(&context, &*rule, &made).await?;
     Ok(Next::Resync)
 }
 

@@ -6,9 +6,10 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Resource, ResourceExt,
+    core::object::HasStatus,
     runtime::{
         Controller, WatchStreamExt,
         controller::Action,
@@ -22,7 +23,7 @@ use parking_crds::{
     pipeline::ParkingPipeline,
     stats_job::StatsJob,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
@@ -109,6 +110,7 @@ impl StepError {
 /// A kind of ours.
 pub trait Ours:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + HasStatus<Status: PartialEq + Serialize + Sync>
     + Clone
     + DeserializeOwned
     + std::fmt::Debug
@@ -118,18 +120,33 @@ pub trait Ours:
 {
     /// Which one.
     const KIND: ObjectKind;
+
+    /// The conditions of its status.
+    fn conditions(status: &Self::Status) -> &[Condition];
 }
 
 impl Ours for ParkingPipeline {
     const KIND: ObjectKind = ObjectKind::Pipeline;
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
 }
 
 impl Ours for AlertRule {
     const KIND: ObjectKind = ObjectKind::AlertRule;
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
 }
 
 impl Ours for StatsJob {
     const KIND: ObjectKind = ObjectKind::StatsJob;
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
 }
 
 /// When an object is looked at again, unless something happens before.

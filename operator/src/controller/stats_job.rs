@@ -33,7 +33,6 @@ use crate::{
         schedule::Run,
         step::{Step, step as decide},
     },
-    status::transitions,
     validate::{JobSurroundings, ValidJob, referenced_secrets, stats_job},
     wall_clock,
 };
@@ -76,11 +75,7 @@ pub async fn step(job: Arc<StatsJob>, context: Arc<Context>) -> Result<Next, Ste
     let lake = lake(&job, pipeline, &checked, &context).await;
     let next = decide(&job, &checked, &lake, &runs, wall_clock::now());
     carry_out(&next, &namespace, &live, &apis, &context).await?;
-    if job.status.as_ref() != Some(&next.status) {
-        writes::status(&context, &*job, &next.status).await?;
-        let before = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        context.events.tell(&*job, &transitions(before, &next.status.conditions)).await;
-    }
+    writes::status(&context, &*job, &next.status).await?;
     Ok(when(&next, &checked, &lake))
 }
 

@@ -7,12 +7,12 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     error::{Class, Classify},
     labels,
+    status::transitions,
 };
 
 use super::{Context, Ours};
@@ -48,29 +48,36 @@ fn api<K: Ours>(client: &Client, object: &K) -> Api<K> {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
 }
 
-/// Writes the status of an object. An object that is gone needs none.
-pub(super) async fn status<K: Ours, S: Serialize + Sync>(
+/// Writes the status of an object where it says something else than before, and tells what changed. An object that is
+/// gone needs none.
+pub(super) async fn status<K: Ours>(
     context: &Context,
     object: &K,
-    status: &S,
+    status: &K::Status,
 ) -> Result<(), WriteError> {
-    put_status(context, object, None, status).await
+    if object.status() == Some(status) {
+        return Ok(());
+    }
+    put_status(context, object, None, status).await?;
+    let before = object.status().map_or(&[][..], K::conditions);
+    context.events.tell(object, &transitions(before, K::conditions(status))).await;
+    Ok(())
 }
 
 /// Writes the status of an object that nobody changed since; a conflict otherwise.
-pub(super) async fn status_as_seen<K: Ours, S: Serialize + Sync>(
+pub(super) async fn status_as_seen<K: Ours>(
     context: &Context,
     object: &K,
-    status: &S,
+    status: &K::Status,
 ) -> Result<(), WriteError> {
     put_status(context, object, object.resource_version(), status).await
 }
 
-async fn put_status<K: Ours, S: Serialize + Sync>(
+async fn put_status<K: Ours>(
     context: &Context,
     object: &K,
     version: Option<String>,
-    status: &S,
+    status: &K::Status,
 ) -> Result<(), WriteError> {
     let metadata = ObjectMeta {
         name: Some(object.name_any()),

@@ -1,6 +1,6 @@
 //! What to do about a Redis as it was seen. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use parking_crds::condition::{ConditionType, Reason};
@@ -157,7 +157,7 @@ fn named(
     let Some(master) = leading else { return away(seen, wanted, host, waits, now, decision) };
     decision.report.keep_servers = wanted.servers.max(master.member.ordinal + 1);
     decision.report.master = Some(master.member.pod.clone());
-    decision.report.problems.extend(unfollowed(master, wanted));
+    decision.report.problems.extend(unfollowed(master, wanted).or_else(|| irreplaceable(seen, wanted)));
     let strays: Vec<u16> = strays(seen, host).into_iter().chain(followers_of_others(seen, host)).collect();
     if !strays.is_empty() {
         decision.report.progressing =
@@ -188,6 +188,23 @@ fn unfollowed(master: &Asked<Server>, wanted: &Wanted) -> Option<Problem> {
             master.member.pod, wanted.min_replicas
         ))
     })
+}
+
+/// A master whose loss would leave none: a sentinel learns of a replica by asking the master, every ten seconds.
+fn irreplaceable(seen: &RedisSeen, wanted: &Wanted) -> Option<Problem> {
+    let in_step = |asked: &&Asked<Server>| {
+        matches!(asked.answer.says().map(|said| &said.part), Some(Part::Replica { up: true, .. }))
+    };
+    let in_step: BTreeSet<&String> =
+        seen.servers.iter().filter(in_step).map(|asked| &asked.member.host).collect();
+    let helpless = |asked: &&Asked<Sentinel>| {
+        watched(asked).is_some_and(|watched| watched.replicas.iter().all(|host| !in_step.contains(host)))
+    };
+    let first = seen.sentinels.iter().find(helpless).filter(|_| wanted.servers > 1)?;
+    let pod = &first.member.pod;
+    Some(waiting(format!(
+        "sentinel {pod} knows no replica in step, so it could not replace a lost master yet"
+    )))
 }
 
 fn watched(asked: &Asked<Sentinel>) -> Option<&Watched> {

@@ -14,10 +14,7 @@ use crate::{
     labels,
     metrics::ConditionState,
     object::{ObjectId, ObjectKind},
-    status::{
-        pipeline::{Facts as StatusFacts, status},
-        transitions,
-    },
+    status::pipeline::{Facts as StatusFacts, status},
     wall_clock,
 };
 
@@ -100,11 +97,5 @@ pub(in crate::controller) async fn write(
         })
         .collect();
     context.metrics.conditions(&object, &standing);
-    if pipeline.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    writes::status(context, pipeline, &status).await?;
-    let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    context.events.tell(pipeline, &transitions(before, &status.conditions)).await;
-    Ok(())
+    Ok(writes::status(context, pipeline, &status).await?)
 }

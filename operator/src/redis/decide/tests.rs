@@ -127,6 +127,18 @@ fn nothing_is_done_about_a_redis_that_is_as_wanted() {
 }
 
 #[test]
+fn a_master_that_no_sentinel_could_replace_is_told_of() {
+    let mut seen = calm();
+    let Answer::Says(first) = &mut seen.sentinels[0].answer else { panic!("it answers") };
+    first.watched.as_mut().unwrap().replicas.clear();
+    let decision = look(&seen, &wanted());
+    assert_eq!(decision.actions, []);
+    assert!(decision.report.problems[0].message.contains("s-0 knows no replica in step"));
+    let alone = Wanted { servers: 1, min_replicas: 0, ..wanted() };
+    assert!(look(&seen, &alone).report.problems.iter().all(|problem| !problem.message.contains("in step")));
+}
+
+#[test]
 fn a_master_that_refuses_writes_for_want_of_replicas_is_told_of() {
     let mut seen = calm();
     said(&mut seen, 1).followers = 0;
