@@ -1,6 +1,6 @@
 //! What to do about a Redis as it was seen. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use parking_crds::condition::{ConditionType, Reason};
@@ -192,14 +192,13 @@ fn unfollowed(master: &Asked<Server>, wanted: &Wanted) -> Option<Problem> {
 
 /// A master whose loss would leave none: a sentinel learns of a replica by asking the master, every ten seconds.
 fn irreplaceable(seen: &RedisSeen, wanted: &Wanted) -> Option<Problem> {
-    let in_step = |asked: &&Asked<Server>| {
+    let linked = |asked: &&Asked<Server>| {
         matches!(asked.answer.says().map(|said| &said.part), Some(Part::Replica { up: true, .. }))
     };
-    let in_step: BTreeSet<&String> =
-        seen.servers.iter().filter(in_step).map(|asked| &asked.member.host).collect();
-    let helpless = |asked: &&Asked<Sentinel>| {
-        watched(asked).is_some_and(|watched| watched.replicas.iter().all(|host| !in_step.contains(host)))
+    let knows_one = |watched: &Watched| {
+        seen.servers.iter().filter(linked).any(|asked| watched.replicas.contains(&asked.member.host))
     };
+    let helpless = |asked: &&Asked<Sentinel>| watched(asked).is_some_and(|watched| !knows_one(watched));
     let first = seen.sentinels.iter().find(helpless).filter(|_| wanted.servers > 1)?;
     let pod = &first.member.pod;
     Some(waiting(format!(
