@@ -1,12 +1,14 @@
 //! `AlertRule`: what shall raise an alert, for whom, and when it is over.
 //!
 //! Must not: evaluate anything; the engine lives in the workers.
-//! Invariants: an absent optional field has the default that its accessor returns; the schema has no defaults.
+//! Invariants: an absent optional field has the default that its accessor returns; the schema has no defaults. A rule
+//! is small: an operator holds thousands, so a few labels are a list and what most rules lack is boxed.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as StatusCondition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema, core::Rule};
+use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,22 +96,22 @@ pub struct AlertRuleSpec {
     pub on_error: Option<OnError>,
     /// How the rule reads time. Default: as the pipeline does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<RuleTime>,
+    pub time: Option<Box<RuleTime>>,
     /// When the rule applies, in local time. Default: always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub active_windows: Vec<ActiveWindow>,
     /// Labels of every alert, besides those of the instance. Default: none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = 32))]
+    pub labels: LiteMap<String, String>,
     /// Texts for people; `{{ zone.name }}` and `{{ value }}` are filled in. Default: none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = 32))]
+    pub annotations: LiteMap<String, String>,
     /// Who is told, and how often. Default: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub notify: Option<Notify>,
+    pub notify: Option<Box<Notify>>,
     /// Rules whose firing alerts silence this one. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

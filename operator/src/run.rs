@@ -27,6 +27,7 @@ use crate::{
     leader::{Election, Ended, Leadership, Terms, leadership},
     metrics::{Metrics, MetricsError},
     monotonic,
+    object::ObjectKind,
     outgoing::Outgoing,
     server::{self, Health},
     settings::Settings,
@@ -188,7 +189,7 @@ async fn lead(
     tracing::info!("this replica leads");
     let (apis_sender, apis) = watch::channel(Arc::new(first_apis(&client).await));
     let cluster = cluster_identity(&client).await;
-    let (triggers, asked) = Triggers::new();
+    let (triggers, counts) = Triggers::new(settings.concurrency, &health);
     let (stores, loops) = watch_kinds(&client, &triggers);
     let reporter =
         Reporter { controller: labels::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
@@ -206,29 +207,21 @@ async fn lead(
         outgoing,
     )?);
     watches::report_missing(&context.apis(), &context);
-    let _beside = beside(&client, &context, apis_sender, asked.counts);
+    let _beside = beside(&client, &context, apis_sender, counts);
     tokio::join!(
         controller::run(
             loops.pipelines,
             Arc::clone(&context),
-            asked.pipelines,
             until(stopped.clone()),
             controller::pipeline::step,
         ),
         controller::run(
             loops.rules,
             Arc::clone(&context),
-            asked.rules,
             until(stopped.clone()),
             controller::alert_rule::step,
         ),
-        controller::run(
-            loops.jobs,
-            Arc::clone(&context),
-            asked.jobs,
-            until(stopped),
-            controller::stats_job::step,
-        ),
+        controller::run(loops.jobs, Arc::clone(&context), until(stopped), controller::stats_job::step,),
     );
     Ok(())
 }
@@ -244,11 +237,15 @@ struct Loops {
 fn watch_kinds(client: &Client, triggers: &Triggers) -> (Stores, Loops) {
     let (listed, echoes) = (Listed::default(), Echoes::new(triggers.clone()));
     let shared = || (listed.clone(), echoes.clone());
+    let looks = |kind| triggers.looks(kind).clone();
     let hear = relations::of_rules(triggers.clone());
-    let (rules, of_rules) = controller::kind(Api::all(client.clone()), shared(), hear);
-    let (jobs, of_jobs) = controller::kind(Api::all(client.clone()), shared(), |_, _| ());
+    let (rules, of_rules) =
+        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::AlertRule), hear);
+    let (jobs, of_jobs) =
+        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::StatsJob), |_, _| ());
     let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
-    let (pipelines, of_pipelines) = controller::kind(Api::all(client.clone()), shared(), hear);
+    let (pipelines, of_pipelines) =
+        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::Pipeline), hear);
     (
         Stores { pipelines, rules, jobs, listed, echoes },
         Loops { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs },

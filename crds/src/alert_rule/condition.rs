@@ -22,28 +22,28 @@ use super::{Anomaly, DwellLimit, InstanceLabel};
 pub struct Condition {
     /// A zone's metric crosses a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threshold: Option<Threshold>,
+    pub threshold: Option<Box<Threshold>>,
     /// A vehicle stays too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dwell: Option<Dwell>,
+    pub dwell: Option<Box<Dwell>>,
     /// A device is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub absence: Option<Absence>,
+    pub absence: Option<Box<Absence>>,
     /// Something happens too often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<Rate>,
+    pub rate: Option<Box<Rate>>,
     /// Something is not followed by what should follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<Sequence>,
+    pub sequence: Option<Box<Sequence>>,
     /// A space of a class is used without the right to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entitlement: Option<Entitlement>,
+    pub entitlement: Option<Box<Entitlement>>,
     /// A metric is far from what is usual at this hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anomaly: Option<Anomaly>,
+    pub anomaly: Option<Box<Anomaly>>,
     /// An expression over one event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cel: Option<Cel>,
+    pub cel: Option<Box<Cel>>,
 }
 
 /// The one member of a condition.
@@ -87,14 +87,14 @@ impl Condition {
     /// The condition's member, unless it has none or several.
     pub fn kind(&self) -> Option<ConditionKind<'_>> {
         let mut kinds = [
-            self.threshold.as_ref().map(ConditionKind::Threshold),
-            self.dwell.as_ref().map(ConditionKind::Dwell),
-            self.absence.as_ref().map(ConditionKind::Absence),
-            self.rate.as_ref().map(ConditionKind::Rate),
-            self.sequence.as_ref().map(ConditionKind::Sequence),
-            self.entitlement.as_ref().map(ConditionKind::Entitlement),
-            self.anomaly.as_ref().map(ConditionKind::Anomaly),
-            self.cel.as_ref().map(ConditionKind::Cel),
+            self.threshold.as_deref().map(ConditionKind::Threshold),
+            self.dwell.as_deref().map(ConditionKind::Dwell),
+            self.absence.as_deref().map(ConditionKind::Absence),
+            self.rate.as_deref().map(ConditionKind::Rate),
+            self.sequence.as_deref().map(ConditionKind::Sequence),
+            self.entitlement.as_deref().map(ConditionKind::Entitlement),
+            self.anomaly.as_deref().map(ConditionKind::Anomaly),
+            self.cel.as_deref().map(ConditionKind::Cel),
         ]
         .into_iter()
         .flatten();

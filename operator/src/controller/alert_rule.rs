@@ -1,6 +1,7 @@
 //! One look at a rule: say what became of it in its pipeline and what the engines do with it.
 //!
-//! Must not: judge a rule; the look at its pipeline does, once for all its rules.
+//! Must not: judge a rule; the look at its pipeline does, once for all its rules, and asks for a look at each of them
+//! when it is time.
 
 use std::sync::Arc;
 
@@ -26,12 +27,9 @@ use super::{Context, Next, StepError, writes};
 /// Takes a rule one step further.
 pub async fn step(rule: Arc<AlertRule>, context: Arc<Context>) -> Result<Next, StepError> {
     if rule.metadata.deletion_timestamp.is_some() {
-        return Ok(Next::Resync);
+        return Ok(Next::WhenAsked);
     }
-    let Some((verdict, loaded)) = standing(&rule, &context) else {
-        // The look at its pipeline asks for another look at the rule.
-        return Ok(Next::Resync);
-    };
+    let Some((verdict, loaded)) = standing(&rule, &context) else { return Ok(Next::WhenAsked) };
     let made = status(&Facts {
         before: rule.status.as_ref(),
         generation: rule.metadata.generation.unwrap_or_default(),
@@ -40,7 +38,7 @@ pub async fn step(rule: Arc<AlertRule>, context: Arc<Context>) -> Result<Next, S
         now: wall_clock::now(),
     });
     writes::status(&context, &*rule, &made).await?;
-    Ok(Next::Resync)
+    Ok(Next::WhenAsked)
 }
 
 /// What became of the rule; none while its pipeline was not looked at since the rule's last edit.

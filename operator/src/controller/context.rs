@@ -42,7 +42,7 @@ use crate::{
     versions::Versions,
 };
 
-use super::{Echoes, Events, Guarded, Listed, bucket::KnownBucket};
+use super::{Echoes, Events, Guarded, Listed, Looks, bucket::KnownBucket, verdicts::Verdicts};
 
 /// The part of a resync after which a look reads everything anew: the resync's own look does.
 const ANEW: f64 = 0.8;
@@ -65,52 +65,44 @@ pub struct Stores {
 /// Where looks are asked for.
 #[derive(Clone)]
 pub struct Triggers {
-    pipelines: UnboundedSender<ObjectId>,
-    rules: UnboundedSender<ObjectId>,
-    jobs: UnboundedSender<ObjectId>,
+    looks: [Looks; ObjectKind::ALL.len()],
     counts: UnboundedSender<PipelineId>,
 }
 
-/// Where the looks that were asked for arrive, in the loop of each kind.
-pub struct Asked {
-    /// At pipelines.
-    pub pipelines: UnboundedReceiver<ObjectId>,
-    /// At rules.
-    pub rules: UnboundedReceiver<ObjectId>,
-    /// At statistics jobs.
-    pub jobs: UnboundedReceiver<ObjectId>,
-    /// At the counts of pipelines.
-    pub counts: UnboundedReceiver<PipelineId>,
-}
-
 impl Triggers {
-    /// Both ends.
-    pub fn new() -> (Self, Asked) {
-        let (pipelines, of_pipelines) = unbounded_channel();
-        let (rules, of_rules) = unbounded_channel();
-        let (jobs, of_jobs) = unbounded_channel();
+    /// Nothing is asked for yet; and where the counts that were asked for arrive.
+    pub fn new(concurrency: u16, health: &Health) -> (Self, UnboundedReceiver<PipelineId>) {
         let (counts, of_counts) = unbounded_channel();
-        (
-            Self { pipelines, rules, jobs, counts },
-            Asked { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs, counts: of_counts },
-        )
+        let looks = ObjectKind::ALL.map(|kind| Looks::new(kind, concurrency, health.clone()));
+        (Self { looks, counts }, of_counts)
     }
 
     /// Asks for the counts of a pipeline to be written.
     pub fn count(&self, pipeline: PipelineId) {
-        // As for looks.
+        // A closed channel means that the loop has ended: nobody is left to write them.
         let _ = self.counts.send(pipeline);
     }
 
     /// Asks for a look at an object.
     pub fn look(&self, object: ObjectId) {
-        let channel = match object.kind {
-            ObjectKind::Pipeline => &self.pipelines,
-            ObjectKind::AlertRule => &self.rules,
-            ObjectKind::StatsJob => &self.jobs,
-        };
-        // A closed channel means that the loop has ended: nobody is left to look.
-        let _ = channel.send(object);
+        self.looks(object.kind).ask(object);
+    }
+
+    /// The looks at objects of a kind.
+    pub fn looks(&self, kind: ObjectKind) -> &Looks {
+        let [pipelines, rules, jobs] = &self.looks;
+        match kind {
+            ObjectKind::Pipeline => pipelines,
+            ObjectKind::AlertRule => rules,
+            ObjectKind::StatsJob => jobs,
+        }
+    }
+
+    /// Looks that no controller is told of.
+    #[cfg(test)]
+    pub(super) fn untold() -> Self {
+        let metrics = Metrics::new().unwrap_or_else(|error| unreachable!("{error}"));
+        Self::new(1, &Health::new(metrics)).0
     }
 }
 
@@ -133,15 +125,6 @@ pub(super) struct Memory {
     pub counted: Option<Instant>,
     /// How new the lists of the last look were, if it wrote nothing, and when all were the newest.
     pub lists: Option<(Versions, Instant)>,
-}
-
-/// What became of the rules of a pipeline.
-#[derive(Default)]
-pub(super) struct Verdicts {
-    /// Each rule's, with the generation that it is about.
-    pub of: BTreeMap<RuleName, (i64, Verdict)>,
-    /// Whether the engines were asked before.
-    pub asked: bool,
 }
 
 /// What the loops share.
@@ -246,13 +229,11 @@ impl Context {
     /// How new the lists of a look at a pipeline must be: as new as those of the look before and what was heard since.
     /// They must be the newest after a look that wrote or failed, and once a resync; then when that was is now.
     pub(super) fn oldest_lists(&self, id: &PipelineId) -> (Versions, Instant) {
-        let now = monotonic::now();
-        let anew = |since: &Instant| now - *since > self.settings.resync.mul_f64(ANEW);
-        match self.remember(id, |memory| memory.lists.take()).filter(|(_, since)| !anew(since)) {
+        match self.remember(id, |memory| memory.lists.take()).filter(|(_, since)| !self.is_due(*since)) {
             Some((read, since)) => {
                 (read.and(&self.heard.lock().unwrap_or_else(PoisonError::into_inner)), since)
             }
-            None => (Versions::default(), now),
+            None => (Versions::default(), monotonic::now()),
         }
     }
 
@@ -279,21 +260,21 @@ impl Context {
         self.remembered().verdicts.get(id).cloned()
     }
 
-    /// Keeps what became of a pipeline's rules, and asks for a look at those for which that changed: at all of them
-    /// once the engines were asked.
-    pub(super) fn keep_verdicts(&self, id: &PipelineId, verdicts: Verdicts) {
-        let verdicts = Arc::new(verdicts);
-        let before = self.remembered().verdicts.insert(id.clone(), Arc::clone(&verdicts));
-        let before = before.unwrap_or_default();
-        for (name, verdict) in &verdicts.of {
-            if verdicts.asked != before.asked || before.of.get(name) != Some(verdict) {
-                self.triggers.look(ObjectId::new(
-                    ObjectKind::AlertRule,
-                    id.namespace.as_str(),
-                    name.as_str(),
-                ));
-            }
+    /// Keeps what became of a pipeline's rules, and asks for the looks at rules that follow from it.
+    pub(super) fn keep_verdicts(&self, id: &PipelineId, of: BTreeMap<RuleName, (i64, Verdict)>, asked: bool) {
+        let before = self.verdicts(id);
+        let is_due = |last| self.is_due(last);
+        let (verdicts, changed) = Verdicts::after(before.as_deref(), of, asked, monotonic::now(), is_due);
+        self.remembered().verdicts.insert(id.clone(), Arc::new(verdicts));
+        for rule in changed {
+            let namespace = id.namespace.as_str();
+            self.triggers.look(ObjectId::new(ObjectKind::AlertRule, namespace, rule.as_str()));
         }
+    }
+
+    /// Whether what is done once a resync is to be done again.
+    fn is_due(&self, last: Instant) -> bool {
+        monotonic::now() - last > self.settings.resync.mul_f64(ANEW)
     }
 
     /// The pipeline is gone.

@@ -5,15 +5,15 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Resource, ResourceExt,
     core::object::HasStatus,
     runtime::{
         Controller, WatchStreamExt,
-        controller::Action,
-        reflector::{ObjectRef, Store, store},
+        controller::{self, Action},
+        reflector::{Store, store},
         watcher,
     },
 };
@@ -24,7 +24,6 @@ use parking_crds::{
     stats_job::StatsJob,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     apply::ApplyError,
@@ -44,21 +43,21 @@ mod echoes;
 mod events;
 mod guarded;
 mod listed;
+mod looks;
 pub mod pipeline;
 mod redis;
 pub mod relations;
 pub mod stats_job;
-mod turns;
+mod verdicts;
 pub mod watches;
 mod writes;
 
-use turns::Turns;
-
-pub use context::{Asked, Context, Stores, Triggers};
+pub use context::{Context, Stores, Triggers};
 pub use echoes::Echoes;
 pub use events::Events;
 pub use guarded::Guarded;
 pub use listed::Listed;
+pub use looks::Looks;
 pub use writes::WriteError;
 
 /// Pause between two tries of a watch that failed is the client's; a reconcile that panicked is tried again after.
@@ -154,16 +153,20 @@ impl Ours for StatsJob {
 pub enum Next {
     /// After the usual pause.
     Resync,
+    /// When somebody asks: the look at its pipeline does.
+    WhenAsked,
     /// After a time.
     After(Duration),
     /// After the pause that fits what is wrong.
     Problem(Class),
 }
 
-/// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
+/// A watched kind: its store, and the controller that feeds it, which asks for a look at whatever is news. `hear` is
+/// told of every event before the store is.
 pub fn kind<K: Ours>(
     api: Api<Guarded<K>>,
     (listed, echoes): (Listed, Echoes),
+    looks: Looks,
     mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>) {
     let (reader, writer) = store();
@@ -181,49 +184,59 @@ pub fn kind<K: Ours>(
         .try_filter(move |event| {
             std::future::ready(!echoes.is_echo(event) && guarded::is_news(event, &listed_before))
         })
-        .touched_objects();
+        .touched_objects()
+        .try_filter_map(move |object| {
+            looks.ask(id_of(&object));
+            std::future::ready(Ok(None))
+        });
     let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)
 }
 
-/// Runs the controller of a kind until `until` ends. Objects wait for their turn here and not in the controller, whose
-/// own limit takes them in no order: while some change again and again, others would never be looked at.
+/// Runs the controller of a kind until `until` ends. Objects wait for their turn in [`Looks`] and not in the
+/// controller, whose own limit takes them in no order: while some change again and again, others would never be
+/// looked at.
 pub async fn run<K: Ours, F>(
     controller: Controller<Guarded<K>>,
     context: Arc<Context>,
-    triggers: UnboundedReceiver<ObjectId>,
     until: impl Future<Output = ()> + Send + Sync + 'static,
     step: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + Sync + 'static,
 ) where
     F: Future<Output = Result<Next, StepError>> + Send + 'static,
 {
-    let triggers = stream::unfold(triggers, |mut triggers| async move {
-        let object = triggers.recv().await?;
-        Some((ObjectRef::new(&object.name).within(&object.namespace), triggers))
-    });
-    let turns = Arc::new(Turns::new(K::KIND, context.settings.concurrency, context.health.clone()));
+    let looks = context.triggers.looks(K::KIND);
+    let (turns, told) = (looks.clone(), looks.told());
     controller
-        .reconcile_on(triggers)
+        .reconcile_on(told)
         .graceful_shutdown_on(until)
         .run(
             move |object, context| {
-                let (step, turns) = (step.clone(), Arc::clone(&turns));
+                let (step, turns) = (step.clone(), turns.clone());
                 async move {
-                    let _turn = turns.take().await;
+                    let _turn = turns.turn(&id_of(&*object)).await;
                     // Boxed, so that those who wait are small.
                     let look = Box::pin(reconcile(object, context, step));
                     Ok::<_, std::convert::Infallible>(look.await)
                 }
             },
             |_, _, _| Action::requeue(AFTER_FAULT),
-            context,
+            Arc::clone(&context),
         )
-        .for_each(|ended| async move {
+        .for_each(|ended| {
             if let Err(error) = ended {
                 tracing::debug!(kind = K::KIND.as_str(), %error, "a watch or an object is gone");
+                if let controller::Error::ObjectNotFound(object) = error {
+                    let namespace = object.namespace.unwrap_or_default();
+                    looks.gone(&ObjectId::new(K::KIND, &namespace, &object.name));
+                }
             }
+            std::future::ready(())
         })
         .await;
+}
+
+fn id_of<K: Ours>(object: &Guarded<K>) -> ObjectId {
+    ObjectId::new(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 /// One look at one object, with what it means for the next.
@@ -235,8 +248,7 @@ async fn reconcile<K: Ours, F>(
 where
     F: Future<Output = Result<Next, StepError>>,
 {
-    let kind = K::KIND;
-    let id = ObjectId::new(kind, &object.namespace().unwrap_or_default(), &object.name_any());
+    let (kind, id) = (K::KIND, id_of(&*object));
     if !context.serves(&id.namespace) {
         return Action::await_change();
     }
@@ -265,6 +277,10 @@ where
         Ok(Next::Resync) => {
             context.succeeded(&id);
             context::spread(context.settings.resync)
+        }
+        Ok(Next::WhenAsked) => {
+            context.succeeded(&id);
+            return Action::await_change();
         }
         Ok(Next::After(pause)) => {
             context.succeeded(&id);

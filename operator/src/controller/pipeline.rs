@@ -36,7 +36,7 @@ use crate::{
     wall_clock,
 };
 
-use super::{Context, Next, StepError, bucket, context::Verdicts, deletion, redis, writes};
+use super::{Context, Next, StepError, bucket, deletion, redis, writes};
 
 pub mod counts;
 mod findings;
@@ -302,7 +302,7 @@ fn keep_verdicts(
     let of = verdicts
         .map(|(name, verdict)| (name.clone(), (generation(name.as_str()), verdict.clone())))
         .collect();
-    context.keep_verdicts(id, Verdicts { of, asked });
+    context.keep_verdicts(id, of, asked);
 }
 
 fn watch_secrets(id: &PipelineId, observed: &Observed, context: &Context) {

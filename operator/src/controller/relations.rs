@@ -118,7 +118,6 @@ pub fn of_pipelines(
 mod tests {
     use kube::runtime::reflector::{store, store::Writer};
     use serde_json::json;
-    use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
 
@@ -149,8 +148,8 @@ mod tests {
         serde_json::from_value(pipeline).unwrap()
     }
 
-    fn asked(channel: &mut UnboundedReceiver<ObjectId>) -> Vec<String> {
-        std::iter::from_fn(|| channel.try_recv().ok()).map(|object| object.to_string()).collect()
+    fn asked(triggers: &Triggers, kind: ObjectKind) -> Vec<String> {
+        std::iter::from_fn(|| triggers.looks(kind).try_next()).map(|object| object.to_string()).collect()
     }
 
     fn known(rules: &[Guarded<AlertRule>]) -> (Store<Guarded<AlertRule>>, Writer<Guarded<AlertRule>>) {
@@ -163,12 +162,12 @@ mod tests {
 
     #[test]
     fn a_rule_that_comes_moves_or_goes_asks_for_its_pipelines_and_a_new_status_for_none() {
-        let (triggers, mut heard) = Triggers::new();
+        let triggers = Triggers::untold();
         let (store, _writer) = known(&[rule("full", "city", 1)]);
-        let mut hear = of_rules(triggers);
+        let mut hear = of_rules(triggers.clone());
         let mut asked_by = |event| {
             hear(&event, &store);
-            asked(&mut heard.pipelines)
+            asked(&triggers, ObjectKind::Pipeline)
         };
         let city = ObjectId::new(ObjectKind::Pipeline, "york", "city").to_string();
         let county = ObjectId::new(ObjectKind::Pipeline, "york", "county").to_string();
@@ -181,15 +180,15 @@ mod tests {
 
     #[test]
     fn a_new_list_asks_for_the_pipelines_alone_whose_rules_went_or_changed() {
-        let (triggers, mut heard) = Triggers::new();
+        let triggers = Triggers::untold();
         let rules = [rule("full", "city", 1), rule("late", "city", 1), rule("stale", "county", 1)];
         let (store, _writer) = known(&rules);
-        let mut hear = of_rules(triggers);
+        let mut hear = of_rules(triggers.clone());
         let mut asked_by = |events: &[Event<Guarded<AlertRule>>]| {
             for event in events {
                 hear(event, &store);
             }
-            asked(&mut heard.pipelines)
+            asked(&triggers, ObjectKind::Pipeline)
         };
         let list = |rules: &[Guarded<AlertRule>]| {
             let listed = rules.iter().cloned().map(Event::InitApply);
@@ -205,19 +204,19 @@ mod tests {
 
     #[test]
     fn a_pipeline_that_comes_or_goes_asks_for_its_rules_alone() {
-        let (triggers, mut heard) = Triggers::new();
+        let triggers = Triggers::untold();
         let (rules, _writer) = known(&[rule("full", "city", 1), rule("other", "county", 1)]);
         let (jobs, _jobs) = store();
         let (pipelines, _pipelines) = store();
-        let mut hear = of_pipelines(rules, jobs, triggers);
+        let mut hear = of_pipelines(rules, jobs, triggers.clone());
         hear(&Event::Delete(pipeline("city")), &pipelines);
         let full = ObjectId::new(ObjectKind::AlertRule, "york", "full").to_string();
-        assert_eq!(asked(&mut heard.rules), [full]);
+        assert_eq!(asked(&triggers, ObjectKind::AlertRule), [full]);
     }
 
     #[test]
     fn a_new_list_of_pipelines_asks_for_the_rules_alone_whose_pipeline_came_or_went() {
-        let (triggers, mut heard) = Triggers::new();
+        let triggers = Triggers::untold();
         let (rules, _writer) =
             known(&[rule("full", "city", 1), rule("stale", "county", 1), rule("new", "town", 1)]);
         let (jobs, _jobs) = store();
@@ -225,13 +224,13 @@ mod tests {
         let city = pipeline("city");
         writer.apply_watcher_event(&Event::Apply(city.clone()));
         writer.apply_watcher_event(&Event::Apply(pipeline("county")));
-        let mut hear = of_pipelines(rules, jobs, triggers);
+        let mut hear = of_pipelines(rules, jobs, triggers.clone());
         for event in
             [Event::Init, Event::InitApply(city), Event::InitApply(pipeline("town")), Event::InitDone]
         {
             hear(&event, &pipelines);
         }
         let rule = |name| ObjectId::new(ObjectKind::AlertRule, "york", name).to_string();
-        assert_eq!(asked(&mut heard.rules), [rule("new"), rule("stale")]);
+        assert_eq!(asked(&triggers, ObjectKind::AlertRule), [rule("new"), rule("stale")]);
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use parking_crds::{
     names::RuleName,
     role::Role,
@@ -41,7 +42,7 @@ pub struct PartitionSeen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSeen {
     /// Engines that evaluate each text of the rule, by the text's hash.
-    pub loaded: BTreeMap<String, u32>,
+    pub loaded: LiteMap<String, u32>,
     /// Why an engine does not evaluate the rule.
     pub refused: Option<String>,
     /// Alerts that wait for `for`.
@@ -115,7 +116,10 @@ impl Summary {
                 let seen = self.rules.entry(name.clone()).or_default();
                 match &report.refused {
                     Some(message) => seen.refused = Some(message.clone()),
-                    None => *seen.loaded.entry(report.hash.clone()).or_default() += 1,
+                    None => match seen.loaded.get_mut(&report.hash) {
+                        Some(engines) => *engines += 1,
+                        None => drop(seen.loaded.insert(report.hash.clone(), 1)),
+                    },
                 }
                 seen.pending += report.pending;
                 seen.firing += report.firing;
