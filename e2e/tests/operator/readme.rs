@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -48,13 +48,14 @@ fn type_in(cluster: &Cluster, operator: Option<&Operator>, command: &str) -> Str
         .replace("accessKey=…", &format!("accessKey={}", KEYS.0))
         .replace("secretKey=…", &format!("secretKey={}", KEYS.1));
     let kubectl = cluster.kubectl().unwrap();
-    let tools = tool("kubectl").unwrap().parent().unwrap().display().to_string();
+    let folder = |program: PathBuf| program.parent().unwrap().display().to_string();
+    let (tools, plugins) = (folder(tool("kubectl").unwrap()), folder(locate::kubectl_plugin().unwrap()));
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &command])
         .current_dir(repository())
         .envs(kubectl.get_envs().filter_map(|(key, value)| Some((key, value?))))
-        .env("PATH", format!("{tools}:{path}"))
+        .env("PATH", format!("{tools}:{plugins}:{path}"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -150,4 +151,6 @@ async fn the_commands_of_the_readme_make_a_running_pipeline() {
     assert!(operator.is_running().unwrap(), "{}", operator.log().unwrap());
     let listed = type_in(&cluster, Some(&operator), "kubectl get ar -n parking --no-headers");
     assert!(listed.lines().count() == 2 && listed.lines().all(|rule| rule.contains("True")), "{listed}");
+    let differences = type_in(&cluster, Some(&operator), "kubectl parking -n parking diff birmingham");
+    assert_eq!(differences.trim(), "", "nothing is left to change");
 }

@@ -81,11 +81,14 @@ fn hide(change: &mut FieldChange) {
     }
 }
 
-/// The object without its status and without what the server notes in the metadata.
+/// The object without its status, without what the server notes in the metadata, and without its kind and version,
+/// which items of a list do not repeat.
 fn decided(object: &Value) -> Value {
     let mut object = object.clone();
     let Some(members) = object.as_object_mut() else { return object };
-    members.remove("status");
+    for told_elsewhere in ["apiVersion", "kind", "status"] {
+        members.remove(told_elsewhere);
+    }
     if let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|key, _| {
             matches!(
@@ -169,8 +172,11 @@ mod tests {
             "metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "annotations": {labels::PLAN_HASH: "x"}},
             "spec": {"replicas": 2}, "status": {"replicas": 1},
         });
-        let wanted = json!({"metadata": {"name": "a", "resourceVersion": "8"}, "spec": {"replicas": 2}});
-        assert_eq!(told(&live, &wanted), [""; 0]);
+        let wanted = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {"name": "a", "resourceVersion": "8"}, "spec": {"replicas": 2},
+        });
+        assert_eq!(told(&live, &wanted), [""; 0], "an item of a list has no kind of its own");
     }
 
     #[test]
