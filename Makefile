@@ -25,21 +25,35 @@ demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and sta
 	cargo build $(cargo_flags) --bin parking
 	$(parking) up -f examples/birmingham --until-idle
 
-.PHONY: test
-test: ## Run every test (installs what it needs on Debian as root)
-	@.ci/install all
-	@$(timed) 'test: build' cargo build $(cargo_flags) --bin parking
-	@$(timed) 'test: build tests' cargo test $(cargo_flags) --no-run
-	@$(timed) 'test: run' cargo test $(cargo_flags) --no-fail-fast
+# These need what `.ci/install all` builds: an API server, an object store, helm. Nothing else does.
+server_tests := api_server bucket_on_minio chart kubectl_plugin operator operator_scale
+all_tests := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
+own_tests := $(sort $(filter-out $(server_tests),$(all_tests)))
+of = $(1:%=--test %)
 
-verify_steps := format spelling scripts clippy docs rules generated instructions
+.PHONY: test
+test: ## Run every test that needs no server of Kubernetes (installs what it needs on Debian as root)
+	@.ci/install programs
+	@$(timed) 'test: build' cargo build $(cargo_flags) --bins
+	@$(timed) 'test: build tests' cargo test $(cargo_flags) --lib --bins $(call of,$(own_tests)) --no-run
+	@$(timed) 'test: run' cargo test $(cargo_flags) --lib --bins $(call of,$(own_tests)) --no-fail-fast
+	@$(timed) 'test: instructions of an event' cargo test $(cargo_flags) --test instructions -- --include-ignored
+
+.PHONY: e2e
+e2e: ## Run the operator and its charts against a real API server, Redis and object store
+	@.ci/install all
+	@$(timed) 'e2e: build' cargo build $(cargo_flags) --bins
+	@$(timed) 'e2e: build tests' cargo test $(cargo_flags) $(call of,$(server_tests)) --no-run
+	@$(timed) 'e2e: run' cargo test $(cargo_flags) $(call of,$(server_tests)) --no-fail-fast
+
+verify_steps := format spelling scripts clippy docs rules
 
 .PHONY: verify $(verify_steps:%=verify-%)
-verify: verify-tools $(verify_steps:%=verify-%) ## Check without changing: format, lints, docs, spelling, scripts, licences, rules of the repository
+verify: verify-tools $(verify_steps:%=verify-%) ## Check without running: format, lints, docs, spelling, scripts, licences, rules of the repository
 
 .PHONY: verify-tools
 verify-tools:
-	@.ci/install all
+	@.ci/install programs
 
 verify-format:
 	@$(timed) 'verify: format' cargo fmt --all --check
@@ -59,17 +73,9 @@ verify-docs:
 verify-rules:
 	@$(timed) 'verify: rules of the repository' cargo test $(cargo_flags) --test repository_rules
 
-verify-generated:
-	@$(timed) 'verify: generated files' cargo test $(cargo_flags) --test generated
-
-# The build is the one that demo and tests use.
-verify-instructions:
-	@$(timed) 'verify: build for the instruction count' cargo build $(cargo_flags) --bin parking
-	@$(timed) 'verify: instructions of an event' cargo test $(cargo_flags) --test instructions -- --include-ignored
-
 .PHONY: fix
 fix: ## Repair what can be repaired: format, lints, spelling
-	@.ci/install all
+	@.ci/install programs
 	cargo fmt --all
 	cargo clippy $(cargo_flags) --all-targets --fix --allow-dirty --allow-staged
 	$(typos) --write-changes
@@ -82,7 +88,7 @@ generate: ## Write the committed files that are made from the code: CRDs, refere
 
 .PHONY: instructions
 instructions: ## Write the baseline of instructions an event, after a change that moves it on purpose
-	@.ci/install all
+	@.ci/install programs
 	cargo build $(cargo_flags) --bin parking
 	PARKING_GENERATE=1 cargo test $(cargo_flags) --test instructions -- --include-ignored
 

@@ -39,14 +39,14 @@ pub fn kubectl_plugin() -> io::Result<PathBuf> {
     built("kubectl-parking", "KUBECTL_PARKING_BIN")
 }
 
-/// A program that `.ci/install servers` builds or takes from outside, such as `parking-servers`, `kubectl`, `helm`.
+/// A program that `.ci/install all` builds or takes from outside, such as `parking-servers`, `kubectl`, `helm`.
 ///
 /// # Errors
 /// When it is missing; the message says how to get it.
 pub fn tool(name: &str) -> io::Result<PathBuf> {
     let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache/parking/tools"));
     let tools = env::var_os("PARKING_TOOLS").map(PathBuf::from).or_else(usual).unwrap_or_default();
-    existing(tools.join("servers/bin").join(name), "run `.ci/install servers`, which builds it")
+    existing(tools.join("servers/bin").join(name), "run `.ci/install all`, which builds it")
 }
 
 fn built(name: &str, variable: &str) -> io::Result<PathBuf> {

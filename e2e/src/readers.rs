@@ -66,6 +66,9 @@ pub fn python() -> io::Result<PathBuf> {
     let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache/parking/tools/python/bin/python"));
     let python = env::var_os("PARKING_PYTHON").map(PathBuf::from).or_else(usual);
     python.filter(|python| python.is_file()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "the readers of tables are missing: run `.ci/install all`")
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "the readers of tables are missing: run `.ci/install programs`",
+        )
     })
 }

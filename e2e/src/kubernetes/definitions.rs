@@ -25,6 +25,8 @@ pub enum Family {
     Ours,
     /// Kafka, topics, users and node pools.
     Strimzi,
+    /// The same of a Strimzi that knows v1beta2 alone; to be installed where the others are not.
+    OldStrimzi,
     /// Scaled objects and their authentication.
     Keda,
     /// Pod monitors and rules of the prometheus-operator.
@@ -38,7 +40,7 @@ pub enum Family {
 pub struct Definitions(Vec<CustomResourceDefinition>);
 
 impl Definitions {
-    /// Every definition that there is.
+    /// Every definition in its newest version.
     ///
     /// # Errors
     /// When a file is missing or is no definition.
@@ -74,6 +76,11 @@ impl Family {
                 "e2e/crds/generated/kafkanodepools.yaml",
                 "e2e/crds/generated/kafkatopics.yaml",
                 "e2e/crds/generated/kafkausers.yaml",
+            ],
+            Self::OldStrimzi => &[
+                "e2e/crds/generated/strimzi-0.48/kafkas.yaml",
+                "e2e/crds/generated/strimzi-0.48/kafkatopics.yaml",
+                "e2e/crds/generated/strimzi-0.48/kafkausers.yaml",
             ],
             Self::Keda => {
                 &["e2e/crds/generated/scaledobjects.yaml", "e2e/crds/generated/triggerauthentications.yaml"]

@@ -32,15 +32,17 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
+    discovery,
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::{background::Background, error::Result, namespace::Namespace, objects};
+use super::{background::Background, error::Result, namespace::Namespace, objects, wait::eventually};
 
 pub use topics::Topic;
 
+const GROUP: &str = "kafka.strimzi.io";
 /// Marks the objects of a Kafka cluster.
 pub const CLUSTER_LABEL: &str = "strimzi.io/cluster";
 /// Holds topics until the Topic Operator has seen their deletion.
@@ -199,15 +201,27 @@ impl Shared {
     }
 }
 
-fn resource(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("kafka.strimzi.io", "v1", kind))
+/// A kind of Strimzi in a version of its API.
+fn resource(version: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, version, kind))
+}
+
+/// The newest version of Strimzi's API that the cluster serves.
+async fn served_version(client: &Client) -> Result<String> {
+    eventually(&format!("{GROUP} is served"), Duration::from_mins(1), async || {
+        let group = discovery::group(client, GROUP).await.map_err(|error| error.to_string())?;
+        Ok(group.preferred_version_or_latest().to_owned())
+    })
+    .await
 }
 
 async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
-    let topics = Api::namespaced_with(client.clone(), namespace, &resource("KafkaTopic"));
-    let users = Api::namespaced_with(client.clone(), namespace, &resource("KafkaUser"));
-    let (seen_topics, topic_events) = watched(&topics, "KafkaTopic");
-    let (seen_users, user_events) = watched(&users, "KafkaUser");
+    let version = served_version(client).await?;
+    let (of_topics, of_users) = (resource(&version, "KafkaTopic"), resource(&version, "KafkaUser"));
+    let topics = Api::namespaced_with(client.clone(), namespace, &of_topics);
+    let users = Api::namespaced_with(client.clone(), namespace, &of_users);
+    let (seen_topics, topic_events) = watched(&topics, of_topics);
+    let (seen_users, user_events) = watched(&users, of_users);
     let secret_events = secrets(client, namespace, shared);
     let mut events = std::pin::pin!(select(select(topic_events, user_events), secret_events));
     let mut wait = None;
@@ -249,9 +263,9 @@ async fn act(client: &Client, namespace: &str, shared: &Shared) -> Result<()> {
 
 fn watched(
     api: &Api<DynamicObject>,
-    kind: &str,
+    kind: ApiResource,
 ) -> (reflector::Store<DynamicObject>, impl futures::Stream<Item = ()> + use<>) {
-    let writer = reflector::store::Writer::new(resource(kind));
+    let writer = reflector::store::Writer::new(kind);
     let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
     (writer.as_reader(), events.reflect(writer).map(|_| ()))
 }
@@ -356,15 +370,16 @@ pub async fn make_kafka(
             declared
         })
         .collect();
+    let version = served_version(&namespace.client()).await?;
     let mut kafka = json!({
-        "apiVersion": "kafka.strimzi.io/v1", "kind": "Kafka", "metadata": {"name": name},
+        "apiVersion": format!("{GROUP}/{version}"), "kind": "Kafka", "metadata": {"name": name},
         "spec": {"kafka": {"listeners": declared}, "entityOperator": {"topicOperator": {}, "userOperator": {}}},
     });
     if let Some(kind) = authorization {
         kafka["spec"]["kafka"]["authorization"] = json!({"type": kind});
     }
-    let kafkas =
-        Api::<DynamicObject>::namespaced_with(namespace.client(), namespace.name(), &resource("Kafka"));
+    let resource = resource(&version, "Kafka");
+    let kafkas = Api::<DynamicObject>::namespaced_with(namespace.client(), namespace.name(), &resource);
     let how = PatchParams::apply(objects::FIELD_MANAGER).force();
     kafkas.patch(name, &how, &Patch::Apply(&kafka)).await?;
     let served: Vec<Value> = listeners

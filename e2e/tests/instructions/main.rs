@@ -49,7 +49,7 @@ fn count(function: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "counts hold for the dev profile's binary alone: `make verify-instructions` builds and runs it"]
+#[ignore = "counts hold for the dev profile's binary alone: `make test` builds and runs it"]
 fn an_event_costs_the_instructions_of_the_baseline() {
     let counted: BTreeMap<_, _> = COUNTED.into_iter().map(|function| (function, count(function))).collect();
     if env::var_os("PARKING_GENERATE").is_some() {

@@ -213,6 +213,23 @@ async fn definitions_come_and_go_while_the_operator_runs() {
     assert_eq!(probe(&address, "/readyz").unwrap().0, 200);
 }
 
+#[tokio::test]
+async fn an_old_strimzi_is_served_in_its_own_version() {
+    let Some((cluster, endpoint, _turn)) = servers().await else { return };
+    take_away(&cluster, &[Family::Strimzi]).await;
+    add(&cluster, &[Family::OldStrimzi, Family::Ours]).await;
+    let mut city = City::on(&cluster, endpoint).await;
+    city.start_operator().await;
+    city.apply(|_| ()).await;
+    city.until("Ready", "True").await;
+    let topic = format!("{}.city.events", city.namespace.name());
+    exists(&city, "kafka.strimzi.io", "v1beta2", "KafkaTopic", &topic).await;
+    let pipelines = city.pipelines();
+    pipelines.delete("city", &DeleteParams::background()).await.unwrap();
+    city.until_gone(PIPELINE).await;
+    take_away(&cluster, &[Family::OldStrimzi]).await;
+}
+
 /// The definition with a schema that takes any severity and any field.
 async fn loosen(cluster: &Cluster) {
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client());
