@@ -32,7 +32,7 @@ own_tests := $(sort $(filter-out $(server_tests),$(all_tests)))
 of = $(1:%=--test %)
 
 .PHONY: test
-test: ## Run every test that needs no server of Kubernetes (installs what it needs on Debian as root)
+test: ## Run every test that needs neither Kubernetes nor an object store (installs what it needs on Debian as root)
 	@.ci/install programs
 	@$(timed) 'test: build' cargo build $(cargo_flags) --bins
 	@$(timed) 'test: build tests' cargo test $(cargo_flags) --lib --bins $(call of,$(own_tests)) --no-run
@@ -40,7 +40,7 @@ test: ## Run every test that needs no server of Kubernetes (installs what it nee
 	@$(timed) 'test: instructions of an event' cargo test $(cargo_flags) --test instructions -- --include-ignored
 
 .PHONY: e2e
-e2e: ## Run the operator and its charts against a real API server, Redis and object store
+e2e: ## Run the operator and its charts against a real API server and object store
 	@.ci/install all
 	@$(timed) 'e2e: build' cargo build $(cargo_flags) --bins
 	@$(timed) 'e2e: build tests' cargo test $(cargo_flags) $(call of,$(server_tests)) --no-run
@@ -49,7 +49,7 @@ e2e: ## Run the operator and its charts against a real API server, Redis and obj
 verify_steps := format spelling scripts clippy docs rules
 
 .PHONY: verify $(verify_steps:%=verify-%)
-verify: verify-tools $(verify_steps:%=verify-%) ## Check without running: format, lints, docs, spelling, scripts, licences, rules of the repository
+verify: verify-tools $(verify_steps:%=verify-%) ## Check what needs no test: format, lints, docs, spelling, scripts, licences, rules of the repository
 
 .PHONY: verify-tools
 verify-tools:

@@ -77,48 +77,23 @@ impl Minio {
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// The process that holds the store's: its parent.
+    #[must_use]
+    pub fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// Lets go of it without a wait, as the kernel does when the process of the test ends.
+    pub fn let_go(&mut self) {
+        drop(self.holder.stdin.take());
+    }
 }
 
 impl Drop for Minio {
     fn drop(&mut self) {
-        drop(self.holder.stdin.take());
+        self.let_go();
         // Fails only when it has been waited for.
         let _ = self.holder.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::PathBuf};
-
-    use super::*;
-
-    /// What the store's process was started with, and where its data are.
-    fn process(store: &Minio) -> (PathBuf, PathBuf) {
-        let holder = store.holder.id();
-        let children = fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
-        let process = PathBuf::from("/proc").join(children.trim());
-        let line = fs::read_to_string(process.join("cmdline")).unwrap();
-        let folder = line.trim_end_matches('\0').rsplit('\0').next().unwrap().into();
-        (process, folder)
-    }
-
-    #[test]
-    fn nothing_is_left_when_nobody_drops_it_and_the_test_process_ends() {
-        let mut store = Minio::start().unwrap();
-        let (process, folder) = process(&store);
-        assert!(process.exists() && folder.is_dir());
-        // What the kernel does when the process that holds it ends.
-        drop(store.holder.stdin.take());
-        eventually("its end", START, || (!process.exists() && !folder.exists()).then_some(())).unwrap();
-    }
-
-    #[test]
-    fn nothing_is_left_when_it_is_dropped() {
-        let store = Minio::start().unwrap();
-        let (process, folder) = process(&store);
-        assert!(process.exists() && folder.is_dir());
-        drop(store);
-        assert!(!process.exists() && !folder.exists());
     }
 }

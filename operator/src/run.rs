@@ -27,7 +27,6 @@ use crate::{
     leader::{Election, Ended, Leadership, Terms, leadership},
     metrics::{Metrics, MetricsError},
     monotonic,
-    object::ObjectKind,
     outgoing::Outgoing,
     server::{self, Health},
     settings::Settings,
@@ -236,16 +235,12 @@ struct Loops {
 /// Watches our kinds, each of which tells the others what concerns them.
 fn watch_kinds(client: &Client, triggers: &Triggers) -> (Stores, Loops) {
     let (listed, echoes) = (Listed::default(), Echoes::new(triggers.clone()));
-    let shared = || (listed.clone(), echoes.clone());
-    let looks = |kind| triggers.looks(kind).clone();
+    let shared = || (listed.clone(), echoes.clone(), triggers.clone());
     let hear = relations::of_rules(triggers.clone());
-    let (rules, of_rules) =
-        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::AlertRule), hear);
-    let (jobs, of_jobs) =
-        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::StatsJob), |_, _| ());
+    let (rules, of_rules) = controller::kind(Api::all(client.clone()), shared(), hear);
+    let (jobs, of_jobs) = controller::kind(Api::all(client.clone()), shared(), |_, _| ());
     let hear = relations::of_pipelines(rules.clone(), jobs.clone(), triggers.clone());
-    let (pipelines, of_pipelines) =
-        controller::kind(Api::all(client.clone()), shared(), looks(ObjectKind::Pipeline), hear);
+    let (pipelines, of_pipelines) = controller::kind(Api::all(client.clone()), shared(), hear);
     (
         Stores { pipelines, rules, jobs, listed, echoes },
         Loops { pipelines: of_pipelines, rules: of_rules, jobs: of_jobs },

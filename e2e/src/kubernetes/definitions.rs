@@ -25,7 +25,7 @@ pub enum Family {
     Ours,
     /// Kafka, topics, users and node pools.
     Strimzi,
-    /// The same of a Strimzi that knows v1beta2 alone; to be installed where the others are not.
+    /// Kafka, topics and users of a Strimzi that knows v1beta2 alone: to be installed where the others are not.
     OldStrimzi,
     /// Scaled objects and their authentication.
     Keda,

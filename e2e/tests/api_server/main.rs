@@ -6,6 +6,7 @@ mod cases;
 mod interceptor;
 mod kubelet;
 mod names;
+mod object_store;
 mod operator;
 mod rules;
 mod servers;

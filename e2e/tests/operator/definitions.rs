@@ -63,6 +63,18 @@ async fn take_away(cluster: &Cluster, families: &[Family]) {
     remove(&cluster.client(), &Definitions::of(families).unwrap()).await.unwrap();
 }
 
+/// One Strimzi and no other: the versions of two do not go together.
+async fn add_strimzi(cluster: &Cluster, family: Family) {
+    take_away(cluster, &[Family::Strimzi, Family::OldStrimzi]).await;
+    add(cluster, &[family]).await;
+}
+
+/// Deletes the city's pipeline, or definitions could not be taken away: its topics wait for the double.
+async fn delete(city: &City) {
+    city.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
+    city.until_gone(PIPELINE).await;
+}
+
 /// A free port of the network namespace of the test.
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
@@ -173,7 +185,7 @@ fn spark_job() -> String {
 #[tokio::test]
 async fn definitions_come_and_go_while_the_operator_runs() {
     let Some((cluster, endpoint, _turn)) = servers().await else { return };
-    add(&cluster, &[Family::Strimzi]).await;
+    add_strimzi(&cluster, Family::Strimzi).await;
     take_away(&cluster, &OPTIONAL).await;
     take_away(&cluster, &[Family::Ours]).await;
     let mut city = City::on(&cluster, endpoint).await;
@@ -211,23 +223,21 @@ async fn definitions_come_and_go_while_the_operator_runs() {
     replicas(&city, 3).await;
     assert!(city.operator.as_mut().unwrap().is_running().unwrap(), "{}", city.log());
     assert_eq!(probe(&address, "/readyz").unwrap().0, 200);
+    delete(&city).await;
 }
 
 #[tokio::test]
 async fn an_old_strimzi_is_served_in_its_own_version() {
     let Some((cluster, endpoint, _turn)) = servers().await else { return };
-    take_away(&cluster, &[Family::Strimzi]).await;
-    add(&cluster, &[Family::OldStrimzi, Family::Ours]).await;
+    add_strimzi(&cluster, Family::OldStrimzi).await;
+    add(&cluster, &[Family::Ours]).await;
     let mut city = City::on(&cluster, endpoint).await;
     city.start_operator().await;
     city.apply(|_| ()).await;
     city.until("Ready", "True").await;
     let topic = format!("{}.city.events", city.namespace.name());
     exists(&city, "kafka.strimzi.io", "v1beta2", "KafkaTopic", &topic).await;
-    let pipelines = city.pipelines();
-    pipelines.delete("city", &DeleteParams::background()).await.unwrap();
-    city.until_gone(PIPELINE).await;
-    take_away(&cluster, &[Family::OldStrimzi]).await;
+    delete(&city).await;
 }
 
 /// The definition with a schema that takes any severity and any field.
@@ -284,7 +294,8 @@ async fn accepted(city: &City, name: &str) {
 #[tokio::test]
 async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_served() {
     let Some((cluster, endpoint, _turn)) = servers().await else { return };
-    add(&cluster, &[Family::Strimzi, Family::Ours]).await;
+    add_strimzi(&cluster, Family::Strimzi).await;
+    add(&cluster, &[Family::Ours]).await;
     let mut city = City::on(&cluster, endpoint).await;
     loosen(&cluster).await;
     let odd = rule("odd", |rule| rule["spec"]["severity"] = json!("apocalyptic"));
@@ -319,8 +330,5 @@ async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_
     accepted(&city, "odd").await;
     city.load_rules(4).await;
     city.until("Ready", "True").await;
-    // The next test takes the definitions away, which waits for every pipeline.
-    let pipelines = city.pipelines();
-    pipelines.delete("city", &DeleteParams::background()).await.unwrap();
-    city.until_gone(PIPELINE).await;
+    delete(&city).await;
 }

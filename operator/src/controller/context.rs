@@ -44,7 +44,8 @@ use crate::{
 
 use super::{Echoes, Events, Guarded, Listed, Looks, bucket::KnownBucket, verdicts::Verdicts};
 
-/// The part of a resync after which a look reads everything anew: the resync's own look does.
+/// The part of a resync after which a look does what is done once a resync: it reads everything anew and asks for looks
+/// at its rules. The resync's own look comes later.
 const ANEW: f64 = 0.8;
 
 /// Everything that exists of our kinds, as watched.

@@ -14,7 +14,7 @@ use kube::{Resource, ResourceExt, runtime::watcher::Event};
 
 use crate::object::ObjectId;
 
-use super::{Ours, Triggers};
+use super::{Ours, Triggers, id_of};
 
 /// The writes of statuses, and what was told of their objects. Clones share them.
 #[derive(Clone)]
@@ -51,8 +51,7 @@ impl Echoes {
     pub(super) fn begin<K: Ours>(&self, object: &K) -> Writing<'_> {
         let uid = object.uid().unwrap_or_default();
         self.of().entry(uid.clone()).or_default().under_way += 1;
-        let object = ObjectId::new(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
-        Writing { echoes: self, object, uid }
+        Writing { echoes: self, object: id_of::<K>(object), uid }
     }
 
     /// Whether the event tells of nothing but a status that the operator wrote, or is judged when the write has ended.

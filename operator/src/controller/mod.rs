@@ -1,7 +1,7 @@
 //! The loops that keep the three kinds as their specs say, and what they share.
 //!
 //! Invariants: one object's failure delays no other; what cannot be decoded is reported and left alone; whoever
-//! waits is looked at again without being told.
+//! waits is looked at again without being told, a rule when its pipeline is.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -44,6 +44,7 @@ mod events;
 mod guarded;
 mod listed;
 mod looks;
+mod news;
 pub mod pipeline;
 mod redis;
 pub mod relations;
@@ -51,6 +52,8 @@ pub mod stats_job;
 mod verdicts;
 pub mod watches;
 mod writes;
+
+use news::News;
 
 pub use context::{Context, Stores, Triggers};
 pub use echoes::Echoes;
@@ -161,33 +164,29 @@ pub enum Next {
     Problem(Class),
 }
 
-/// A watched kind: its store, and the controller that feeds it, which asks for a look at whatever is news. `hear` is
-/// told of every event before the store is.
+/// A watched kind: its store, and the controller that feeds it. `hear` is told of every event before the store is.
 pub fn kind<K: Ours>(
     api: Api<Guarded<K>>,
-    (listed, echoes): (Listed, Echoes),
-    looks: Looks,
+    shared: (Listed, Echoes, Triggers),
     mut hear: impl FnMut(&watcher::Event<Guarded<K>>, &Store<Guarded<K>>) + Send + 'static,
 ) -> (Store<Guarded<K>>, Controller<Guarded<K>>) {
     let (reader, writer) = store();
-    let (before, known, listed_before) = (reader.clone(), reader.clone(), reader.clone());
+    let (before, known) = (reader.clone(), reader.clone());
+    let mut news = News::new(reader.clone(), shared);
     let objects = watcher(api, watcher::Config::default())
         .default_backoff()
         .map_ok(move |event| guarded::kept(event, &before))
         .inspect_ok(move |event| hear(event, &known))
         .reflect(writer)
-        .inspect_ok(move |event| {
-            if matches!(event, watcher::Event::InitDone) {
-                listed.note(K::KIND);
+        .filter_map(move |event| {
+            match event {
+                Ok(event) => news.hear(&event),
+                Err(error) => {
+                    tracing::debug!(kind = K::KIND.as_str(), %error, "a watch broke off; it begins anew");
+                }
             }
-        })
-        .try_filter(move |event| {
-            std::future::ready(!echoes.is_echo(event) && guarded::is_news(event, &listed_before))
-        })
-        .touched_objects()
-        .try_filter_map(move |object| {
-            looks.ask(id_of(&object));
-            std::future::ready(Ok(None))
+            // `Looks` tell the controller; a watch that fails is not to hold them up.
+            std::future::ready(None)
         });
     let controller = Controller::for_stream(objects, reader.clone());
     (reader, controller)
@@ -205,7 +204,7 @@ pub async fn run<K: Ours, F>(
     F: Future<Output = Result<Next, StepError>> + Send + 'static,
 {
     let looks = context.triggers.looks(K::KIND);
-    let (turns, told) = (looks.clone(), looks.told());
+    let (turns, told) = (looks.clone(), looks.told(context.stores.listed.clone()));
     controller
         .reconcile_on(told)
         .graceful_shutdown_on(until)
@@ -213,7 +212,7 @@ pub async fn run<K: Ours, F>(
             move |object, context| {
                 let (step, turns) = (step.clone(), turns.clone());
                 async move {
-                    let _turn = turns.turn(&id_of(&*object)).await;
+                    let _turn = turns.turn(&id_of::<K>(&*object)).await;
                     // Boxed, so that those who wait are small.
                     let look = Box::pin(reconcile(object, context, step));
                     Ok::<_, std::convert::Infallible>(look.await)
@@ -224,10 +223,10 @@ pub async fn run<K: Ours, F>(
         )
         .for_each(|ended| {
             if let Err(error) = ended {
-                tracing::debug!(kind = K::KIND.as_str(), %error, "a watch or an object is gone");
+                tracing::debug!(kind = K::KIND.as_str(), %error, "an object is gone");
                 if let controller::Error::ObjectNotFound(object) = error {
                     let namespace = object.namespace.unwrap_or_default();
-                    looks.gone(&ObjectId::new(K::KIND, &namespace, &object.name));
+                    looks.waits_no_more(&ObjectId::new(K::KIND, &namespace, &object.name));
                 }
             }
             std::future::ready(())
@@ -235,7 +234,7 @@ pub async fn run<K: Ours, F>(
         .await;
 }
 
-fn id_of<K: Ours>(object: &Guarded<K>) -> ObjectId {
+fn id_of<K: Ours>(object: &impl Resource) -> ObjectId {
     ObjectId::new(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any())
 }
 
@@ -248,7 +247,7 @@ async fn reconcile<K: Ours, F>(
 where
     F: Future<Output = Result<Next, StepError>>,
 {
-    let (kind, id) = (K::KIND, id_of(&*object));
+    let (kind, id) = (K::KIND, id_of::<K>(&*object));
     if !context.serves(&id.namespace) {
         return Action::await_change();
     }
@@ -267,7 +266,6 @@ where
             return Action::await_change();
         }
     };
-    context.stores.listed.all().await;
     let began = monotonic::now();
     let ended = step(decoded, Arc::clone(&context)).await;
     let failure = ended.as_ref().err().map(Classify::class);

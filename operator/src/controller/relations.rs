@@ -2,6 +2,7 @@
 //! and jobs say so when their pipeline comes, goes or changes.
 //!
 //! Must not: ask the API server. It hears what the watches of the three kinds hear, before their stores do.
+//! Invariant: what a list shows matters when it is complete: until then the store holds the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,23 +28,17 @@ type Place = (String, String);
 /// Looks at the pipelines that a rule names or named. A status that changes concerns no pipeline.
 pub fn of_rules(triggers: Triggers) -> Ear<AlertRule> {
     let look = move |place: &Place| triggers.look(ObjectId::new(ObjectKind::Pipeline, &place.0, &place.1));
-    // How many rules of each pipeline a new list has shown as they were.
+    // How many rules of each pipeline a new list has shown as they were, and the pipelines of the others.
     let mut unchanged = BTreeMap::<Place, usize>::new();
+    let mut shown = BTreeSet::<Place>::new();
     Box::new(move |event, known| match event {
-        Event::Apply(rule) | Event::InitApply(rule) => {
-            let before = known.get(&ObjectRef::from_obj(rule));
-            if before.as_deref().is_some_and(|before| says_the_same(before, rule)) {
-                if let (Event::InitApply(_), Some(place)) = (event, pipeline_of(rule)) {
-                    *unchanged.entry(place).or_default() += 1;
-                }
-                return;
+        Event::Apply(rule) => concerned(rule, known).iter().for_each(&look),
+        Event::InitApply(rule) => {
+            let concerned = concerned(rule, known);
+            if let (true, Some(place)) = (concerned.is_empty(), pipeline_of(rule)) {
+                *unchanged.entry(place).or_default() += 1;
             }
-            before
-                .as_deref()
-                .into_iter()
-                .chain([rule])
-                .filter_map(pipeline_of)
-                .for_each(|place| look(&place));
+            shown.extend(concerned);
         }
         Event::Delete(rule) => pipeline_of(rule).iter().for_each(&look),
         // A list that begins anew does not tell what went meanwhile.
@@ -52,13 +47,24 @@ pub fn of_rules(triggers: Triggers) -> Ear<AlertRule> {
             for place in known.state().iter().filter_map(|rule| pipeline_of(rule)) {
                 *before.entry(place).or_default() += 1;
             }
-            before
-                .iter()
-                .filter(|&(place, count)| unchanged.get(place) != Some(count))
-                .for_each(|(place, _)| look(place));
+            let fewer = before.into_iter().filter(|(place, count)| unchanged.get(place) != Some(count));
+            shown.extend(fewer.map(|(place, _)| place));
+            std::mem::take(&mut shown).iter().for_each(&look);
         }
-        Event::Init => unchanged.clear(),
+        Event::Init => {
+            unchanged.clear();
+            shown.clear();
+        }
     })
+}
+
+/// The pipelines that a rule names or named; none where it says what it did.
+fn concerned(rule: &Guarded<AlertRule>, known: &Store<Guarded<AlertRule>>) -> BTreeSet<Place> {
+    let before = known.get(&ObjectRef::from_obj(rule));
+    if before.as_deref().is_some_and(|before| says_the_same(before, rule)) {
+        return BTreeSet::new();
+    }
+    before.as_deref().into_iter().chain([rule]).filter_map(pipeline_of).collect()
 }
 
 fn says_the_same(before: &Guarded<AlertRule>, rule: &Guarded<AlertRule>) -> bool {
@@ -93,8 +99,9 @@ pub fn of_pipelines(
             }
         }
     };
-    // What a new list has shown.
+    // What a new list has shown, and what of it is news.
     let mut listed = BTreeSet::<Place>::new();
+    let mut news = Vec::<Guarded<ParkingPipeline>>::new();
     let place =
         |pipeline: &Guarded<ParkingPipeline>| (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
     Box::new(move |event, known| match event {
@@ -102,15 +109,19 @@ pub fn of_pipelines(
         Event::InitApply(pipeline) => {
             listed.insert(place(pipeline));
             if is_news(event, known) {
-                look_at_dependents(pipeline);
+                news.push(pipeline.clone());
             }
         }
         Event::InitDone => {
+            std::mem::take(&mut news).iter().for_each(&look_at_dependents);
             let known = known.state();
             let gone = known.iter().filter(|pipeline| !listed.contains(&place(pipeline)));
             gone.for_each(|pipeline| look_at_dependents(pipeline));
         }
-        Event::Init => listed.clear(),
+        Event::Init => {
+            listed.clear();
+            news.clear();
+        }
     })
 }
 
@@ -199,6 +210,8 @@ mod tests {
         assert_eq!(asked_by(&list(&rules)), Vec::<String>::new());
         assert_eq!(asked_by(&list(&rules[1..])), [city]);
         let edited = [rules[0].clone(), rules[1].clone(), rule("stale", "county", 2)];
+        let until_complete = &list(&edited)[..4];
+        assert_eq!(asked_by(until_complete), [""; 0], "the store does not hold the new list yet");
         assert_eq!(asked_by(&list(&edited)).into_iter().collect::<BTreeSet<_>>(), [county].into());
     }
 

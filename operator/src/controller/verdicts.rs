@@ -1,7 +1,7 @@
 //! What became of the rules of a pipeline in its last look, and which of them are to be looked at for that: pure.
 //!
-//! Invariant: whatever a look at a rule reads from here asks for that look when it changes, and once a resync in any
-//! case: a rule has no resync of its own.
+//! Invariant: whatever a look at a rule reads from here asks for that look when it changes, and once a resync of its
+//! pipeline: a rule has none of its own.
 
 use std::collections::BTreeMap;
 
