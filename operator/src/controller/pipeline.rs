@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kube::ResourceExt;
 use parking_crds::{
     alert_rule::AlertRule,
-    condition::{ConditionType, Reason},
+    condition::{ConditionType, Reason, holds},
     inventory::Inventory,
     pipeline::ParkingPipeline,
     role::Role,
@@ -21,8 +21,7 @@ use crate::{
     monotonic::Instant,
     object::{ObjectId, ObjectKind},
     observe::{Children, ObserveError, observe},
-    owned_kinds::OwnedKind,
-    plan::credentials::own_secrets,
+    plan::{credentials::own_secrets, rule_bundle},
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,
@@ -43,7 +42,9 @@ mod findings;
 mod objects;
 mod report;
 
-use findings::{positions, retention_at_risk, rules_not_loaded, timed_out, unplanned};
+use findings::{
+    engines, not_made, positions, retention_at_risk, rules_not_loaded, timed_out, unplanned, workload_of,
+};
 use objects::{Applying, apply};
 pub(super) use report::write;
 use report::{leave_alone, report};
@@ -152,7 +153,10 @@ async fn look(
     let store = bucket::look(pipeline, id, &topology, &observed, context).await;
     look.problems.extend(store.problems);
     look.take_redis(managed);
-    look.take_workers(stand, round.as_deref(), &topology, &assembled);
+    look.take_workers(stand);
+    look.problems.extend(not_made(&decision, &topology, &observed.live));
+    look.take_round(round.as_deref(), &topology);
+    look.judge_rules(pipeline, &assembled, &decision, round.as_deref());
     look.busy |= decision.phase.is_some_and(|phase| phase == parking_crds::pipeline::PipelinePhase::Draining);
     look.decision = Some(decision);
     Ok(look)
@@ -202,25 +206,40 @@ impl Look {
         }
     }
 
-    fn take_workers(
-        &mut self,
-        stand: WorkersStand,
-        round: Option<&LastRound>,
-        topology: &Topology,
-        assembled: &Assembled,
-    ) {
+    fn take_workers(&mut self, stand: WorkersStand) {
         if stand.rolling {
             self.progress.push(format!("{} of {} workers are ready", stand.ready, stand.wanted));
         }
         self.workers = Some((stand.ready, stand.wanted));
         self.problems.extend(stand.problems);
+    }
+
+    fn take_round(&mut self, round: Option<&LastRound>, topology: &Topology) {
         let Some(round) = round else { return };
         self.counts = Some(counts::counts(round));
         self.problems.extend(retention_at_risk(round, topology));
-        if let Some(valid) = &assembled.valid {
-            self.problems.extend(rules_not_loaded(valid, round));
-        }
     }
+
+    fn judge_rules(
+        &mut self,
+        pipeline: &ParkingPipeline,
+        assembled: &Assembled,
+        decision: &lifecycle::Decision,
+        round: Option<&LastRound>,
+    ) {
+        let Some(valid) = &assembled.valid else { return };
+        let bundle = rule_bundle::bundle_hash(&valid.rules);
+        let stood = !self.wrote && had_rules_loaded(pipeline);
+        self.problems.extend(rules_not_loaded(&bundle, engines(decision), round, stood));
+    }
+}
+
+fn had_rules_loaded(pipeline: &ParkingPipeline) -> bool {
+    let generation = pipeline.metadata.generation.unwrap_or_default();
+    pipeline
+        .status
+        .as_ref()
+        .is_some_and(|status| holds(&status.conditions, ConditionType::RulesLoaded, generation))
 }
 
 fn decide(
@@ -234,11 +253,8 @@ fn decide(
         .workers
         .iter()
         .filter_map(|worker| {
-            let (namespace, name) = (&topology.pipeline.namespace, worker.name.as_str());
-            let kinds = [OwnedKind::StatefulSet, OwnedKind::Deployment].into_iter();
-            let mut live =
-                kinds.filter_map(|kind| observed.live.get(&Key::new(kind, namespace.as_str(), name)));
-            let replicas = live.next()?.data.pointer("/spec/replicas")?.as_u64()?;
+            let live = workload_of(worker, topology, &observed.live)?;
+            let replicas = live.data.pointer("/spec/replicas")?.as_u64()?;
             Some((worker.config.role, u16::try_from(replicas).ok()?))
         })
         .collect();
