@@ -29,22 +29,23 @@ demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and sta
 server_tests := api_server bucket_on_minio chart kubectl_plugin operator operator_scale
 all_tests := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
 own_tests := $(sort $(filter-out $(server_tests),$(all_tests)))
-of = $(1:%=--test %)
+on_servers := $(server_tests:%=--test %)
+on_its_own := --lib --bins $(own_tests:%=--test %)
 
 .PHONY: test
 test: ## Run every test that needs neither Kubernetes nor an object store (installs what it needs on Debian as root)
 	@.ci/install programs
 	@$(timed) 'test: build' cargo build $(cargo_flags) --bins
-	@$(timed) 'test: build tests' cargo test $(cargo_flags) --lib --bins $(call of,$(own_tests)) --no-run
-	@$(timed) 'test: run' cargo test $(cargo_flags) --lib --bins $(call of,$(own_tests)) --no-fail-fast
+	@$(timed) 'test: build tests' cargo test $(cargo_flags) $(on_its_own) --no-run
+	@$(timed) 'test: run' cargo test $(cargo_flags) $(on_its_own) --no-fail-fast
 	@$(timed) 'test: instructions of an event' cargo test $(cargo_flags) --test instructions -- --include-ignored
 
 .PHONY: e2e
 e2e: ## Run the operator and its charts against a real API server and object store
 	@.ci/install all
 	@$(timed) 'e2e: build' cargo build $(cargo_flags) --bins
-	@$(timed) 'e2e: build tests' cargo test $(cargo_flags) $(call of,$(server_tests)) --no-run
-	@$(timed) 'e2e: run' cargo test $(cargo_flags) $(call of,$(server_tests)) --no-fail-fast
+	@$(timed) 'e2e: build tests' cargo test $(cargo_flags) $(on_servers) --no-run
+	@$(timed) 'e2e: run' cargo test $(cargo_flags) $(on_servers) --no-fail-fast
 
 verify_steps := format spelling scripts clippy docs rules
 

@@ -220,7 +220,7 @@ async fn lead(
             until(stopped.clone()),
             controller::alert_rule::step,
         ),
-        controller::run(loops.jobs, Arc::clone(&context), until(stopped), controller::stats_job::step,),
+        controller::run(loops.jobs, Arc::clone(&context), until(stopped), controller::stats_job::step),
     );
     Ok(())
 }

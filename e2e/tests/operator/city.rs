@@ -282,6 +282,11 @@ impl City {
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", self.log()));
     }
 
+    /// Deletes the pipeline and waits for nothing.
+    pub(crate) async fn delete(&self) {
+        self.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
+    }
+
     /// Waits until the pipeline of that name does not exist.
     pub(crate) async fn until_gone(&self, name: &str) {
         let pipelines = self.pipelines();

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
     core::{ApiResource, GroupVersionKind},
 };
 use parking_crds::{alert_rule::AlertRule, stats_job::StatsJob};
@@ -69,9 +69,16 @@ async fn add_strimzi(cluster: &Cluster, family: Family) {
     add(cluster, &[family]).await;
 }
 
-/// Deletes the city's pipeline, or definitions could not be taken away: its topics wait for the double.
-async fn delete(city: &City) {
-    city.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
+/// A city beside a Strimzi, with our definitions.
+async fn city_beside(cluster: &Cluster, strimzi: Family, endpoint: String) -> City {
+    add_strimzi(cluster, strimzi).await;
+    add(cluster, &[Family::Ours]).await;
+    City::on(cluster, endpoint).await
+}
+
+/// Ends the city's pipeline, or definitions could not be taken away: its topics wait for the double.
+async fn end(city: &City) {
+    city.delete().await;
     city.until_gone(PIPELINE).await;
 }
 
@@ -223,21 +230,18 @@ async fn definitions_come_and_go_while_the_operator_runs() {
     replicas(&city, 3).await;
     assert!(city.operator.as_mut().unwrap().is_running().unwrap(), "{}", city.log());
     assert_eq!(probe(&address, "/readyz").unwrap().0, 200);
-    delete(&city).await;
+    end(&city).await;
 }
 
 #[tokio::test]
 async fn an_old_strimzi_is_served_in_its_own_version() {
     let Some((cluster, endpoint, _turn)) = servers().await else { return };
-    add_strimzi(&cluster, Family::OldStrimzi).await;
-    add(&cluster, &[Family::Ours]).await;
-    let mut city = City::on(&cluster, endpoint).await;
+    let mut city = city_beside(&cluster, Family::OldStrimzi, endpoint).await;
     city.start_operator().await;
-    city.apply(|_| ()).await;
-    city.until("Ready", "True").await;
+    city.ready().await;
     let topic = format!("{}.city.events", city.namespace.name());
     exists(&city, "kafka.strimzi.io", "v1beta2", "KafkaTopic", &topic).await;
-    delete(&city).await;
+    end(&city).await;
 }
 
 /// The definition with a schema that takes any severity and any field.
@@ -294,9 +298,7 @@ async fn accepted(city: &City, name: &str) {
 #[tokio::test]
 async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_served() {
     let Some((cluster, endpoint, _turn)) = servers().await else { return };
-    add_strimzi(&cluster, Family::Strimzi).await;
-    add(&cluster, &[Family::Ours]).await;
-    let mut city = City::on(&cluster, endpoint).await;
+    let mut city = city_beside(&cluster, Family::Strimzi, endpoint).await;
     loosen(&cluster).await;
     let odd = rule("odd", |rule| rule["spec"]["severity"] = json!("apocalyptic"));
     apply_loosely(&city, &odd, "/spec/severity").await;
@@ -330,5 +332,5 @@ async fn a_rule_that_cannot_be_read_is_told_alone_and_one_of_a_newer_version_is_
     accepted(&city, "odd").await;
     city.load_rules(4).await;
     city.until("Ready", "True").await;
-    delete(&city).await;
+    end(&city).await;
 }

@@ -36,10 +36,6 @@ async fn ready_with_policy(policy: &str) -> City {
     city
 }
 
-async fn delete(city: &City) {
-    city.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
-}
-
 /// Waits until the pipeline says so while it goes.
 async fn says(city: &City, text: &str) {
     let pipelines = city.pipelines();
@@ -69,7 +65,7 @@ async fn a_retained_user_keeps_the_credentials_that_strimzi_made() {
         before.push((secret.name_any(), secret.uid(), secret.data));
     }
     assert_eq!(before.len(), 5);
-    delete(&city).await;
+    city.delete().await;
     city.until_gone(PIPELINE).await;
     for (name, uid, data) in before {
         let after = secrets.get(&name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -83,7 +79,7 @@ async fn a_pipeline_goes_although_its_kafka_cluster_is_gone() {
         let city = ready_with_policy(policy).await;
         beside_kafka(&city, "Kafka").delete(KAFKA, &DeleteParams::default()).await.unwrap();
         city.until("TopicsReady", "False").await;
-        delete(&city).await;
+        city.delete().await;
         city.until_gone(PIPELINE).await;
         assert_eq!(city.strimzi.topics().is_empty(), policy == "Delete", "{policy}");
     }
@@ -94,7 +90,7 @@ async fn a_pipeline_names_the_topics_that_nobody_lets_go_and_until_when_it_waits
     for policy in POLICIES {
         let city = ready_with_policy(policy).await;
         city.strimzi.set(Mode::Absent);
-        delete(&city).await;
+        city.delete().await;
         let topic = format!("KafkaTopic {0}/{0}.city.events", city.namespace.name());
         says(&city, &topic).await;
         says(&city, "at the latest until ").await;
@@ -114,7 +110,7 @@ async fn a_pipeline_goes_although_its_bucket_is_gone() {
     for policy in POLICIES {
         let city = ready_with_policy(policy).await;
         Bucket::of(&city).remove().await;
-        delete(&city).await;
+        city.delete().await;
         city.until_gone(PIPELINE).await;
         assert_eq!(Bucket::of(&city).keys().await, None, "nothing makes the bucket anew");
     }
@@ -129,7 +125,7 @@ async fn a_bucket_without_its_keys_is_retained_at_once_and_emptied_when_the_keys
         // An operator that runs on would still know the keys.
         city.operator.take().unwrap().terminate(Duration::from_secs(10)).unwrap();
         secrets.delete(STORE_KEYS, &DeleteParams::default()).await.unwrap();
-        delete(&city).await;
+        city.delete().await;
         city.start_operator().await;
         if policy == "Delete" {
             says(&city, "Secret ").await;
@@ -164,7 +160,7 @@ async fn a_pipeline_goes_although_its_redis_does_not_answer() {
         })
         .await
         .unwrap_or_else(|error| panic!("{error}\noperator:\n{}", city.log()));
-        delete(&city).await;
+        city.delete().await;
         city.until_gone(PIPELINE).await;
         let left = claims.list(&ListParams::default()).await.unwrap().items;
         let left = left.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).count();

@@ -80,7 +80,7 @@ async fn a_rule_whose_pipeline_goes_says_so() {
     city.namespace.apply(&rule("full", |_| ())).await.unwrap();
     city.ready_with(1).await;
     until(&city, "full", "Accepted", "True").await;
-    city.pipelines().delete(PIPELINE, &DeleteParams::background()).await.unwrap();
+    city.delete().await;
     let orphan = until(&city, "full", "Accepted", "False").await;
     assert_eq!(message(&orphan, "Accepted").0, "RefNotFound");
 }

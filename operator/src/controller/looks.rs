@@ -46,32 +46,22 @@ struct Waiting {
     in_line: BTreeSet<ObjectId>,
     /// With the controller, before their turns; whether it was told of them from the line.
     with_controller: BTreeMap<ObjectId, bool>,
-    /// Those of which it was told.
-    told: usize,
     /// Whether every kind is listed.
     begun: bool,
 }
 
 impl Waiting {
     fn next(&mut self, ahead: usize) -> Option<ObjectId> {
-        if self.told >= ahead {
+        if self.with_controller.values().filter(|told| **told).count() >= ahead {
             return None;
         }
         let object = self.line.pop_front()?;
         self.in_line.remove(&object);
-        if self.with_controller.insert(object.clone(), true) != Some(true) {
-            self.told += 1;
-        }
+        self.with_controller.insert(object.clone(), true);
         if self.line.is_empty() {
             self.line = VecDeque::new();
         }
         Some(object)
-    }
-
-    fn leaves_controller(&mut self, object: &ObjectId) {
-        if self.with_controller.remove(object) == Some(true) {
-            self.told -= 1;
-        }
     }
 
     /// Looks that have not begun. One object can wait for two: with the controller, and in line again.
@@ -147,7 +137,7 @@ impl Looks {
 
     /// An object waits with the controller no more: it has its turn, gives up, or is gone.
     pub(super) fn waits_no_more(&self, object: &ObjectId) {
-        self.change(|waiting| waiting.leaves_controller(object));
+        self.change(|waiting| waiting.with_controller.remove(object));
         self.0.news.notify_one();
     }
 

@@ -212,9 +212,10 @@ pub async fn run<K: Ours, F>(
             move |object, context| {
                 let (step, turns) = (step.clone(), turns.clone());
                 async move {
-                    let _turn = turns.turn(&id_of::<K>(&*object)).await;
+                    let id = id_of::<K>(&*object);
+                    let _turn = turns.turn(&id).await;
                     // Boxed, so that those who wait are small.
-                    let look = Box::pin(reconcile(object, context, step));
+                    let look = Box::pin(reconcile(object, &id, context, step));
                     Ok::<_, std::convert::Infallible>(look.await)
                 }
             },
@@ -241,13 +242,14 @@ fn id_of<K: Ours>(object: &impl Resource) -> ObjectId {
 /// One look at one object, with what it means for the next.
 async fn reconcile<K: Ours, F>(
     object: Arc<Guarded<K>>,
+    id: &ObjectId,
     context: Arc<Context>,
     step: impl Fn(Arc<K>, Arc<Context>) -> F,
 ) -> Action
 where
     F: Future<Output = Result<Next, StepError>>,
 {
-    let (kind, id) = (K::KIND, id_of::<K>(&*object));
+    let kind = K::KIND;
     if !context.serves(&id.namespace) {
         return Action::await_change();
     }
@@ -273,21 +275,21 @@ where
     context.health.reconciled(kind);
     let pause = match &ended {
         Ok(Next::Resync) => {
-            context.succeeded(&id);
+            context.succeeded(id);
             context::spread(context.settings.resync)
         }
         Ok(Next::WhenAsked) => {
-            context.succeeded(&id);
+            context.succeeded(id);
             return Action::await_change();
         }
         Ok(Next::After(pause)) => {
-            context.succeeded(&id);
+            context.succeeded(id);
             *pause
         }
-        Ok(Next::Problem(class)) => context.failed(&id, *class, None),
+        Ok(Next::Problem(class)) => context.failed(id, *class, None),
         Err(error) => {
             tracing::warn!(object = %id, class = error.class().as_str(), %error, "the step failed");
-            context.failed(&id, error.class(), error.hint())
+            context.failed(id, error.class(), error.hint())
         }
     };
     Action::requeue(pause)
