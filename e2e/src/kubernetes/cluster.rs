@@ -11,7 +11,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::locate::tool;
+use crate::locate::{kubectl_plugin, tool};
 
 use super::{
     audit::AuditLog,
@@ -112,7 +112,7 @@ impl Cluster {
     /// # Errors
     /// When the program is missing.
     pub fn kubectl(&self) -> Result<Command> {
-        self.command("kubectl")
+        Ok(self.command(tool("kubectl")?))
     }
 
     /// `helm` for this cluster.
@@ -120,16 +120,23 @@ impl Cluster {
     /// # Errors
     /// When the program is missing.
     pub fn helm(&self) -> Result<Command> {
-        self.command("helm")
+        Ok(self.command(tool("helm")?))
     }
 
-    fn command(&self, name: &str) -> Result<Command> {
-        let mut command = Command::new(tool(name)?);
-        match self.plane {
-            Some(plane) => command.env("KUBECONFIG", plane.folder().join("admin.kubeconfig")),
-            None => &mut command,
-        };
-        Ok(command)
+    /// The plug-in `kubectl-parking` for this cluster.
+    ///
+    /// # Errors
+    /// When the program is missing.
+    pub fn plugin(&self) -> Result<Command> {
+        Ok(self.command(kubectl_plugin()?))
+    }
+
+    fn command(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
+        if let Some(plane) = self.plane {
+            command.env("KUBECONFIG", plane.folder().join("admin.kubeconfig"));
+        }
+        command
     }
 }
 

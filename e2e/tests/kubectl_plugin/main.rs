@@ -2,7 +2,7 @@
 //! of its own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use kube::{
     Api, ResourceExt,
@@ -56,9 +56,7 @@ spec:
 
 /// The program, as kubectl would run it for a user whose context names the namespace.
 fn parking(namespace: &Namespace, arguments: &[&str]) -> Output {
-    let kubectl = namespace.cluster().kubectl().unwrap();
-    let mut plugin = Command::new(kubectl_plugin().unwrap());
-    plugin.envs(kubectl.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let mut plugin = namespace.cluster().plugin().unwrap();
     plugin.args(["-n", namespace.name()]).args(arguments).output().unwrap()
 }
 

@@ -20,6 +20,7 @@ mod kills;
 mod kubectl;
 mod leadership;
 mod lifecycle;
+mod losses;
 mod quiet;
 mod readme;
 mod redis;

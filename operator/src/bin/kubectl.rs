@@ -10,7 +10,7 @@ use parking_crds::pipeline::Phase;
 use parking_operator::{
     offline,
     plugin::{
-        Answer, Failure, Session, backfill,
+        Answer, Failure, Session, acknowledge, backfill,
         cli::{Cli, Command},
         diff, phase, release, rotate, status,
     },
@@ -52,6 +52,7 @@ async fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Stop(arguments) => phase::run(&open().await?, &arguments, Some(Phase::Stopped)).await,
         Command::Backfill(arguments) => backfill::run(&open().await?, &arguments, now).await,
         Command::RotatePassword(arguments) => rotate::run(&open().await?, &arguments, now).await,
+        Command::Acknowledge(arguments) => acknowledge::run(&open().await?, &arguments).await,
         Command::Release(arguments) => release::run(&open().await?, &arguments).await,
     }
 }

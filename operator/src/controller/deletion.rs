@@ -179,6 +179,7 @@ async fn say(
         drain: None,
         workers: None,
         counts: None,
+        acknowledged: None,
         now: wall_clock::now(),
     });
     // Nothing was looked at but what goes: only these conditions are true statements.

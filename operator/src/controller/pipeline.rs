@@ -114,10 +114,7 @@ async fn look(
         pipeline,
         topology: topology.clone(),
         observed: &observed,
-        inventory: inventory.as_deref().map_or(Ok(None), |inventory| match inventory {
-            Ok(inventory) => Ok(Some(inventory)),
-            Err(message) => Err(Problem::invalid(ConditionType::WorkersAvailable, message.clone())),
-        }),
+        inventory: usable(inventory.as_deref()),
         rules: &rules,
         runs: decision.runs.clone(),
         apis: &apis,
@@ -300,6 +297,11 @@ fn inventory(
         memory.inventory = Some((version, Arc::clone(&parsed)));
         Some(parsed)
     })
+}
+
+fn usable(inventory: Option<&Result<Inventory, String>>) -> Result<Option<&Inventory>, Problem> {
+    let invalid = |message: &String| Problem::invalid(ConditionType::WorkersAvailable, message.clone());
+    inventory.map(Result::as_ref).transpose().map_err(invalid)
 }
 
 fn keep_verdicts(

@@ -59,6 +59,8 @@ pub enum Command {
     Backfill(BackfillArguments),
     /// Give the managed Redis of a pipeline a new password, while everyone goes on.
     RotatePassword(RotateArguments),
+    /// Say that the loss of data that a pipeline tells of is dealt with, which ends the alarm.
+    Acknowledge(AcknowledgeArguments),
     /// Let go of an object whose deletion waits for an operator that is gone.
     ///
     /// Lists what stays behind; with --yes removes the operator's finalizer.
@@ -128,6 +130,13 @@ pub struct BackfillArguments {
 /// Whose password to change.
 #[derive(Args, Clone, Debug)]
 pub struct RotateArguments {
+    /// The pipeline.
+    pub name: PipelineName,
+}
+
+/// Whose loss is dealt with.
+#[derive(Args, Clone, Debug)]
+pub struct AcknowledgeArguments {
     /// The pipeline.
     pub name: PipelineName,
 }

@@ -7,6 +7,7 @@
 //! annotation under its own field manager, [`MANAGER`], so a GitOps tool that applies its manifests again undoes
 //! nothing; `release` alone removes something, the operator's finalizer.
 
+pub mod acknowledge;
 mod annotations;
 pub mod backfill;
 pub mod cli;

@@ -11,6 +11,7 @@ use k8s_openapi::{
 use parking_crds::condition::{ConditionType, Reason, find};
 
 pub mod alert_rule;
+pub mod data_loss;
 pub mod pipeline;
 pub mod workers;
 

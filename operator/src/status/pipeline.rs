@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use parking_crds::{
     condition::{ConditionType, Reason},
     pipeline::{Drain, ParkingPipelineStatus, PipelinePhase},
@@ -10,7 +10,7 @@ use parking_crds::{
 
 use crate::{error::Class, problem::Problem};
 
-use super::{Conditions, PATIENT};
+use super::{Conditions, PATIENT, data_loss};
 
 /// Conditions on what the pipeline depends on, in the order in which they are shown.
 const DEPENDENCIES: [(ConditionType, &str); 6] = [
@@ -24,9 +24,6 @@ const DEPENDENCIES: [(ConditionType, &str); 6] = [
 
 /// Conditions that appear only when there is something to say.
 const OCCASIONAL: [ConditionType; 2] = [ConditionType::AutoscalingReady, ConditionType::MonitoringReady];
-
-/// Alarms: they hold only when something is wrong.
-const ALARMS: [ConditionType; 2] = [ConditionType::RetentionAtRisk, ConditionType::DataLost];
 
 /// Everything that the status is made from.
 #[derive(Clone, Debug)]
@@ -47,6 +44,8 @@ pub struct Facts<'a> {
     pub workers: Option<(u32, u32)>,
     /// What the workers report; none when they were not asked.
     pub counts: Option<Counts>,
+    /// Up to when losses of data are dealt with.
+    pub acknowledged: Option<Timestamp>,
     /// The time.
     pub now: Timestamp,
 }
@@ -75,11 +74,7 @@ pub fn status(facts: &Facts<'_>) -> ParkingPipelineStatus {
             conditions.set(kind, false, reason, message);
         }
     }
-    for kind in ALARMS {
-        if let Some((reason, message)) = first(facts.problems, kind) {
-            conditions.set(kind, true, reason, message);
-        }
-    }
+    set_alarms(&mut conditions, before, facts);
     set_progressing(&mut conditions, facts);
     let broken = set_degraded(&mut conditions, facts);
     set_ready(&mut conditions, facts);
@@ -117,6 +112,18 @@ fn first(problems: &[Problem], kind: ConditionType) -> Option<(Reason, String)> 
     let gravest = of_kind.first()?;
     let messages: Vec<&str> = of_kind.iter().map(|problem| problem.message.as_str()).collect();
     Some((gravest.reason, messages.join("; ")))
+}
+
+/// Alarms hold when something is wrong and are absent otherwise.
+fn set_alarms(conditions: &mut Conditions<'_>, before: &[Condition], facts: &Facts<'_>) {
+    let problem = |kind| first(facts.problems, kind);
+    if let Some((reason, message)) = problem(ConditionType::RetentionAtRisk) {
+        conditions.set(ConditionType::RetentionAtRisk, true, reason, message);
+    }
+    let new = problem(ConditionType::DataLost).map(|(_, message)| message);
+    if let Some(lost) = data_loss::standing(before, new.as_deref(), facts.acknowledged) {
+        conditions.set(ConditionType::DataLost, true, Reason::RecordsLost, lost);
+    }
 }
 
 fn set_progressing(conditions: &mut Conditions<'_>, facts: &Facts<'_>) {
@@ -195,6 +202,7 @@ mod tests {
             drain: None,
             workers: Some((9, 9)),
             counts: Some(Counts { lag: Some(4), firing: Some(2) }),
+            acknowledged: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }

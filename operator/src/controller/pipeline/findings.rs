@@ -66,8 +66,8 @@ pub(super) fn workload_of<'live>(
     live: &'live Live,
 ) -> Option<&'live DynamicObject> {
     let (namespace, name) = (topology.pipeline.namespace.as_str(), worker.name.as_str());
-    let kinds = [OwnedKind::StatefulSet, OwnedKind::Deployment].into_iter();
-    kinds.filter_map(|kind| live.get(&Key::new(kind, namespace, name))).next()
+    let mut kinds = [OwnedKind::StatefulSet, OwnedKind::Deployment].into_iter();
+    kinds.find_map(|kind| live.get(&Key::new(kind, namespace, name)))
 }
 
 /// Roles that shall run and have no workload yet.

@@ -14,7 +14,10 @@ use crate::{
     labels,
     metrics::ConditionState,
     object::{ObjectId, ObjectKind},
-    status::pipeline::{Facts as StatusFacts, status},
+    status::{
+        data_loss,
+        pipeline::{Facts as StatusFacts, status},
+    },
     wall_clock,
 };
 
@@ -58,6 +61,7 @@ pub(super) async fn report(
         drain: look.decision.as_ref().and_then(|decision| decision.drain.clone()),
         workers: look.workers,
         counts: look.counts,
+        acknowledged: data_loss::acknowledged(pipeline),
         now: wall_clock::now(),
     };
     let mut made = status(&facts);
