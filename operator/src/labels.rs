@@ -33,7 +33,7 @@ pub const PAUSE_RECONCILIATION: &str = "parking.tinyx.io/pause-reconciliation";
 /// On a pipeline, set by `kubectl parking`: `Running`, `Paused` or `Stopped`, before what the spec says.
 pub const PHASE: &str = "parking.tinyx.io/phase";
 
-/// On a pipeline, set by `kubectl parking`: losses of data that stood at this time are dealt with.
+/// On a pipeline, set by `kubectl parking`: the loss of data with this fingerprint is dealt with.
 pub const DATA_LOSS_ACKNOWLEDGED: &str = "parking.tinyx.io/data-loss-acknowledged";
 
 /// On a pipeline, set by `kubectl parking`: any new value gives its managed Redis a new password. On the password's

@@ -91,6 +91,7 @@ struct Look {
     topic_ids: Option<BTreeMap<String, String>>,
     busy: bool,
     wrote: bool,
+    rules_changed: bool,
     failed: Option<StepError>,
 }
 
@@ -177,6 +178,7 @@ async fn read(
 impl Look {
     fn take(&mut self, mut applied: Applying) {
         self.wrote = applied.applied.may_have_written();
+        self.rules_changed = applied.rules_changed;
         self.problems.append(&mut applied.problems);
         if !applied.applied.changed().is_empty() {
             let changed: Vec<String> = applied.applied.changed().iter().take(5).map(Key::to_string).collect();
@@ -226,7 +228,7 @@ impl Look {
     ) {
         let Some(valid) = &assembled.valid else { return };
         let bundle = rule_bundle::bundle_hash(&valid.rules);
-        let stood = !self.wrote && had_rules_loaded(pipeline);
+        let stood = !self.rules_changed && had_rules_loaded(pipeline);
         self.problems.extend(rules_not_loaded(&bundle, engines(decision), round, stood));
     }
 }

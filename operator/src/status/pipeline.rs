@@ -44,8 +44,8 @@ pub struct Facts<'a> {
     pub workers: Option<(u32, u32)>,
     /// What the workers report; none when they were not asked.
     pub counts: Option<Counts>,
-    /// Up to when losses of data are dealt with.
-    pub acknowledged: Option<Timestamp>,
+    /// The loss of data that is dealt with, by its fingerprint.
+    pub acknowledged: Option<&'a str>,
     /// The time.
     pub now: Timestamp,
 }
@@ -116,12 +116,12 @@ fn first(problems: &[Problem], kind: ConditionType) -> Option<(Reason, String)> 
 
 /// Alarms hold when something is wrong and are absent otherwise.
 fn set_alarms(conditions: &mut Conditions<'_>, before: &[Condition], facts: &Facts<'_>) {
-    let problem = |kind| first(facts.problems, kind);
-    if let Some((reason, message)) = problem(ConditionType::RetentionAtRisk) {
+    if let Some((reason, message)) = first(facts.problems, ConditionType::RetentionAtRisk) {
         conditions.set(ConditionType::RetentionAtRisk, true, reason, message);
     }
-    let new = problem(ConditionType::DataLost).map(|(_, message)| message);
-    if let Some(lost) = data_loss::standing(before, new.as_deref(), facts.acknowledged) {
+    let losses = facts.problems.iter().filter(|problem| problem.condition == ConditionType::DataLost);
+    let new: Vec<&str> = losses.map(|problem| problem.message.as_str()).collect();
+    if let Some(lost) = data_loss::standing(before, &new, facts.acknowledged) {
         conditions.set(ConditionType::DataLost, true, Reason::RecordsLost, lost);
     }
 }

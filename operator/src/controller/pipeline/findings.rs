@@ -88,18 +88,18 @@ pub(super) fn not_made(decision: &lifecycle::Decision, topology: &Topology, live
     })
 }
 
-/// Fewer engines than shall run have the newest rules. `stood` tells whether all had them when the status was written:
-/// that stands until the first round, as long as nothing is changed meanwhile.
+/// Fewer engines than shall run have the newest rules. `stood` tells whether all had these rules when the status was
+/// written: that stands for as long as nobody can be asked.
 pub(super) fn rules_not_loaded(
     bundle: &str,
     engines: u32,
     round: Option<&LastRound>,
     stood: bool,
 ) -> Option<Problem> {
-    let Some(round) = round else {
+    let Some(round) = round.filter(|round| round.incomplete.is_none()) else {
         return (engines > 0 && !stood).then(|| {
             let message =
-                format!("{engines} alert workers have not been asked yet for the rules that they loaded");
+                format!("{engines} alert workers could not be asked yet for the rules that they loaded");
             Problem::waiting(ConditionType::RulesLoaded, message)
         });
     };
@@ -138,7 +138,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{plan, poll::workers::Summary};
+    use crate::{
+        plan,
+        poll::workers::{PollFailure, Summary},
+    };
 
     /// Of so many engines that were asked, so many have each bundle.
     fn round(asked: u32, bundles: &[(&str, u32)]) -> LastRound {
@@ -187,9 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn what_engines_said_stands_until_the_first_round_and_nobody_speaks_for_them() {
-        assert_eq!(said(2, None, true), None);
-        assert!(said(2, None, false).unwrap().contains("not been asked"));
-        assert_eq!(said(0, None, false), None);
+    fn what_engines_said_stands_while_they_cannot_be_asked_and_nobody_speaks_for_them() {
+        let unlisted = LastRound { incomplete: Some(PollFailure::NotListed), ..round(0, &[]) };
+        for nobody in [None, Some(&unlisted)] {
+            assert_eq!(said(2, nobody, true), None);
+            assert!(said(2, nobody, false).unwrap().contains("could not be asked"));
+            assert_eq!(said(0, nobody, false), None);
+        }
     }
 }

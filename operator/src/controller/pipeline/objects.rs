@@ -24,6 +24,8 @@ use super::super::{Context, redis};
 /// What an apply came to, with what was found before it.
 pub(super) struct Applying {
     pub(super) applied: Applied,
+    /// Whether the rules that engines load are others now.
+    pub(super) rules_changed: bool,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -52,7 +54,12 @@ pub(super) async fn apply(
     let writer = Writer::new(&context.client, apis, &observed.live);
     let applied = writer.apply(&wanted, &keep).await;
     problems.extend(just_written(&wanted, &applied));
-    Applying { applied, problems }
+    let rules_changed = wanted
+        .objects
+        .iter()
+        .filter(|object| condition_of(object) == ConditionType::RulesLoaded)
+        .any(|object| applied.changed().contains(&object.key()));
+    Applying { applied, rules_changed, problems }
 }
 
 /// Workloads of roles of which a Secret is missing: their pods could not start, and would roll once it comes.
