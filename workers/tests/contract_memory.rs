@@ -18,7 +18,7 @@ use parking_workers::{
         PortResult,
         clock::Clock,
         contract::{lake::Visible, notifier::Received},
-        event_log::EventLog,
+        event_log::{EventLog, MarkedLog},
         lake::{Committed, DataFile, Lake, Table, TableCommit, TableSnapshot},
         notifier::Notifier,
         object_store::ObjectStore,
@@ -36,6 +36,11 @@ fn new_log() -> MemoryEventLog {
 fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
     let log = new_log();
     async move || Arc::new(log.clone()) as Arc<dyn EventLog>
+}
+
+fn marked_log() -> impl AsyncFn() -> Arc<dyn MarkedLog> {
+    let log = new_log();
+    async move || Arc::new(log.clone()) as Arc<dyn MarkedLog>
 }
 
 fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
@@ -105,6 +110,7 @@ async fn notifier() -> (Arc<dyn Notifier>, impl Fn() -> Received) {
 }
 
 parking_workers::event_log_contract!(super::event_log);
+parking_workers::marked_log_contract!(super::marked_log);
 parking_workers::state_store_contract!(super::state_store);
 parking_workers::object_store_contract!(super::object_store);
 parking_workers::lake_contract!(super::lake);

@@ -15,7 +15,7 @@ use parking_workers::{
     adapters::embedded::{DataFolder, OpenError, open},
     ports::{
         ErrorKind,
-        event_log::{Append, EventLog, Records, Stream, StreamPartition},
+        event_log::{EventLog, Parts, Records, Stream, StreamPartition},
     },
 };
 use tempfile::tempdir;
@@ -23,8 +23,8 @@ use tempfile::tempdir;
 const AT: StreamPartition = StreamPartition { stream: Stream::Events, partition: 0 };
 const FOLDER: &str = "PARKING_TEST_FOLDER";
 
-fn append_of(records: Records) -> Append {
-    Append { parts: vec![(AT, records)], mark: None }
+fn append_of(records: Records) -> Parts {
+    vec![(AT, records)]
 }
 
 async fn read_all(log: &dyn EventLog) -> Vec<Vec<u8>> {

@@ -15,7 +15,7 @@ use parking_workers::{
     },
     domain::verdict::EventLimits,
     ports::{
-        event_log::{Append, EventLog, Records, Stream, StreamPartition},
+        event_log::{EventLog, Records, Stream, StreamPartition},
         lake::{Lake, Table},
     },
     runtime::archive::{Archive, ArchivePorts, ArchiveSettings, Encoder, Flush, RollAfter, Row, RowOrigin},
@@ -100,7 +100,7 @@ impl World {
         };
         for (stream, records) in [(Stream::Events, input()), (Stream::Sessions, sessions())] {
             let part = (StreamPartition { stream, partition: 0 }, records.iter().collect::<Records>());
-            world.log.append(Append { parts: vec![part], mark: None }).await.unwrap();
+            world.log.append(vec![part]).await.unwrap();
         }
         world
     }

@@ -9,7 +9,7 @@ use super::{
     replay::{Format, Replay, ReplayError},
     simulate::{SimulateError, Simulation},
 };
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::MarkedLog;
 
 /// The word that stands in place of a replay format for a simulated city.
 pub const SIMULATE: &str = "simulate";
@@ -45,7 +45,7 @@ impl Feed {
     /// Appends what the log does not have yet.
     pub async fn run(
         &mut self,
-        log: &dyn EventLog,
+        log: &dyn MarkedLog,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ImportReport, ImportError> {
         import(self.source.as_mut(), &self.settings, log, progress).await

@@ -22,7 +22,7 @@ use crate::{
     ports::{
         PortError,
         clock::Clock,
-        event_log::{Append, EventLog, Mark, Partition, Records, RecordsBuilder, Stream, StreamPartition},
+        event_log::{Mark, MarkedLog, Partition, Records, RecordsBuilder, Stream, StreamPartition},
     },
 };
 
@@ -141,7 +141,7 @@ struct Batch {
 pub async fn import(
     source: &mut dyn Source,
     settings: &ImportSettings,
-    log: &dyn EventLog,
+    log: &dyn MarkedLog,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ImportReport, ImportError> {
     let mut run = Run::begin(source, settings, log).await?;
@@ -174,7 +174,7 @@ pub async fn import(
 
 struct Run<'a> {
     settings: &'a ImportSettings,
-    log: &'a dyn EventLog,
+    log: &'a dyn MarkedLog,
     mark: String,
     position: Position,
     batch: Batch,
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
     async fn begin(
         source: &dyn Source,
         settings: &'a ImportSettings,
-        log: &'a dyn EventLog,
+        log: &'a dyn MarkedLog,
     ) -> Result<Self, ImportError> {
         let (mark, content) = (source.name(), source.content());
         let stored = log.mark(&mark).await?;
@@ -281,8 +281,8 @@ impl<'a> Run<'a> {
         let at = |partition| StreamPartition { stream: Stream::Events, partition };
         let parts = parts.into_iter().map(|(partition, records)| (at(partition), records)).collect();
         let position = Bytes::from(postcard::to_allocvec(&self.position).unwrap_or_default());
-        let mark = Some(Mark { name: self.mark.clone(), position });
-        self.log.append(Append { parts, mark }).await?;
+        let mark = Mark { name: self.mark.clone(), position };
+        self.log.append_marked(parts, mark).await?;
         Ok(())
     }
 }

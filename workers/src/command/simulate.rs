@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::generator::{City, Profile, ProfileError},
-    ports::event_log::EventLog,
+    ports::event_log::MarkedLog,
 };
 
 /// Why nothing can be simulated.
@@ -74,7 +74,7 @@ impl Simulation {
     pub async fn run(
         &mut self,
         settings: &ImportSettings,
-        log: &dyn EventLog,
+        log: &dyn MarkedLog,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ImportReport, ImportError> {
         import(self, settings, log, progress).await

@@ -2,10 +2,11 @@
 //!
 //! Guarantees:
 //! - **L1** An append that was answered is durable: it is found after any crash.
-//! - **L2** Offsets of a partition begin at 0 and have no gaps; records keep the order of appends.
-//! - **L3** The parts and the mark of one append become visible together or not at all.
+//! - **L2** Offsets of a new partition begin at 0 and grow by one with each record, in the order of appends.
+//!   The oldest records may be removed in time; the facts tell where a partition begins.
+//! - **L3** (a [`MarkedLog`] alone) The parts and the mark of one append become visible together or not at all.
 //! - **L4** What was read at an offset never changes.
-//! - **L5** A log that was made anew has another `log_id`.
+//! - **L5** A stream keeps its `log_id`, and one that was made anew has another.
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -182,14 +183,8 @@ impl Fetched {
     }
 }
 
-/// What one append writes, all or nothing (L3).
-#[derive(Clone, Debug, Default)]
-pub struct Append {
-    /// Records by partition.
-    pub parts: Vec<(StreamPartition, Records)>,
-    /// The producer's own position, found again by [`EventLog::mark`].
-    pub mark: Option<Mark>,
-}
+/// Records by partition.
+pub type Parts = Vec<(StreamPartition, Records)>;
 
 /// A producer's position in its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,8 +198,10 @@ pub struct Mark {
 /// Facts about a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamFacts {
-    /// Identity of the log (L5).
+    /// Identity of the stream (L5).
     pub log_id: Uuid,
+    /// Offset of the oldest record, by partition; its end where it holds none.
+    pub starts: Vec<Offset>,
     /// Offset after the last record, by partition.
     pub ends: Vec<Offset>,
 }
@@ -212,8 +209,9 @@ pub struct StreamFacts {
 /// The port. See the module for its guarantees.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Writes; answers when durable (L1) with the first offset of each part.
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>>;
+    /// Writes; answers when durable (L1) with the first offset of each part. After an error any part may
+    /// have been written; one that names a missing partition writes nothing.
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>>;
 
     /// Reads from `from`: at least one record if there is one, else none; about `limit` bytes at most.
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched>;
@@ -223,6 +221,13 @@ pub trait EventLog: Send + Sync {
 
     /// The stream's identity and ends.
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts>;
+}
+
+/// A log whose appends are atomic and keep a producer's position with its records.
+#[async_trait]
+pub trait MarkedLog: EventLog {
+    /// Writes all parts and the mark, or nothing (L3); answers as [`EventLog::append`].
+    async fn append_marked(&self, parts: Parts, mark: Mark) -> PortResult<Vec<Offset>>;
 
     /// The position that the producer's last append carried.
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>>;

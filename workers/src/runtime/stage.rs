@@ -14,7 +14,7 @@ use super::{outputs::Outputs, tick};
 use crate::ports::{
     PortError,
     clock::Clock,
-    event_log::{Append, EventLog, Offset, Partition, Records, Stream, StreamPartition},
+    event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
     state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
 };
 
@@ -224,7 +224,7 @@ impl<S: Stage> StageRunner<S> {
         let Some(newest) = owned.stage.time_to_tell() else { return Ok(()) };
         let tick = tick::record(tenant, self.key.partition, owned.next, newest + elapsed.millis());
         let parts = vec![(self.source(), std::iter::once(tick).collect())];
-        self.ports.log.append(Append { parts, mark: None }).await?;
+        self.ports.log.append(parts).await?;
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl<S: Stage> StageRunner<S> {
             (StreamPartition { stream, partition: self.key.partition }, records)
         };
         let parts = Stream::ALL.into_iter().map(part).filter(|(_, records)| !records.is_empty()).collect();
-        self.ports.log.append(Append { parts, mark: None }).await?;
+        self.ports.log.append(parts).await?;
         Ok(self.ports.store.trim(&self.key, token, through).await?)
     }
 }

@@ -36,7 +36,11 @@ use crate::{
     deployment::Deployment,
     domain::verdict::EventLimits,
     http::StatusBoard,
-    ports::{PortError, clock::Clock, event_log::Partition},
+    ports::{
+        PortError,
+        clock::Clock,
+        event_log::{MarkedLog, Partition},
+    },
     runtime::{
         archive::{ArchiveError, Flush},
         stage::{CommitLimits, StageError, StagePorts},
@@ -167,9 +171,10 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let mut roles = Roles::start(&pipeline, &lake, &board);
     let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
     let quiet = quiet::start(&pipeline);
+    let log = pipeline.folder.event_log();
 
     let imported = tokio::select! {
-        imported = feed(input, &pipeline.ports, &board) => Some(imported?),
+        imported = feed(input, &log, &board) => Some(imported?),
         failed = roles.failure() => return Err(failed),
         _ = stop.changed() => None,
     };
@@ -226,7 +231,7 @@ fn open_feed(deployment: &Deployment, options: &UpOptions) -> Result<Option<Feed
 
 async fn feed(
     input: Option<Feed>,
-    ports: &StagePorts,
+    log: &dyn MarkedLog,
     board: &StatusBoard,
 ) -> Result<Option<ImportReport>, ImportError> {
     let Some(mut input) = input else { return Ok(None) };
@@ -235,5 +240,5 @@ async fn feed(
         bar.show(progress);
         board.imported(Some(progress));
     };
-    input.run(ports.log.as_ref(), &mut show).await.map(Some)
+    input.run(log, &mut show).await.map(Some)
 }

@@ -108,11 +108,11 @@ fn newest_entry(table: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{adapters::embedded, ports::event_log::Append};
+    use crate::adapters::embedded;
 
     async fn append(log: &dyn EventLog) {
         let at = StreamPartition { stream: Stream::Alerts, partition: 1 };
-        log.append(Append { parts: vec![(at, ["x"].into_iter().collect())], mark: None }).await.unwrap();
+        log.append(vec![(at, ["x"].into_iter().collect())]).await.unwrap();
     }
 
     fn sleep(data: &Path) -> Sleep {

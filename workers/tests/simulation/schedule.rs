@@ -18,7 +18,7 @@ use parking_crds::duration::Duration;
 use parking_workers::{
     ports::{
         clock::Clock as _,
-        event_log::{Append, EventLog, Partition, Stream, StreamPartition},
+        event_log::{EventLog, Partition, Stream, StreamPartition},
     },
     runtime::{
         archive::{Archive, ArchiveError, Flush},
@@ -333,7 +333,7 @@ async fn produce(
 ) {
     while let Some(batch) = batches.get(position.get()) {
         let parts = vec![(at, batch.iter().collect())];
-        if log.append(Append { parts, mark: None }).await.is_ok() {
+        if log.append(parts).await.is_ok() {
             position.set(position.get() + 1);
         }
         let_others_go().await;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_workers::ports::{
     ErrorKind, PortResult,
-    event_log::{Append, EventLog, Fetched, Offset, Stream, StreamFacts, StreamPartition},
+    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     object_store::{ObjectStore, PutNew},
     state_store::{Commit, Outcome, StageKey, StateStore, Stored, Token},
@@ -45,8 +45,8 @@ impl<P> Witness<P> {
 
 #[async_trait]
 impl<P: EventLog> EventLog for Witness<P> {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
-        self.saw("append", self.inner.append(append).await, None)
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
+        self.saw("append", self.inner.append(parts).await, None)
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -59,10 +59,6 @@ impl<P: EventLog> EventLog for Witness<P> {
 
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         self.saw("facts", self.inner.facts(stream).await, None)
-    }
-
-    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
-        self.inner.mark(name).await
     }
 }
 

@@ -12,7 +12,7 @@ use super::faulty::{Fault, FaultPlan, Operation};
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     clock::Clock,
-    event_log::{Append, EventLog, Fetched, Offset, Stream, StreamFacts, StreamPartition},
+    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     notifier::{Notification, Notifier},
     object_store::{ObjectStore, PutNew},
@@ -68,12 +68,12 @@ impl<P> Faulty<P> {
 
 #[async_trait]
 impl<P: EventLog> EventLog for Faulty<P> {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
         let fault = self.plan.next(Operation::Delivery);
         if fault == Some(Fault::Duplicate) {
-            self.inner.append(append.clone()).await?;
+            self.inner.append(parts.clone()).await?;
         }
-        self.call("appending to the log", fault, self.inner.append(append)).await
+        self.call("appending to the log", fault, self.inner.append(parts)).await
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -87,10 +87,6 @@ impl<P: EventLog> EventLog for Faulty<P> {
 
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         Self::read(self, "asking for a stream's facts", self.inner.facts(stream)).await
-    }
-
-    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
-        Self::read(self, "reading a producer's mark", self.inner.mark(name)).await
     }
 }
 
@@ -198,7 +194,7 @@ mod tests {
         let log = MemoryEventLog::new(Uuid::from_u128(1), 1);
         let faulty = Faulty::new(log.clone(), FaultPlan::new(1, chances));
         let records: Records = ["a"].into_iter().collect();
-        let answer = faulty.append(Append { parts: vec![(AT, records)], mark: None }).await;
+        let answer = faulty.append(vec![(AT, records)]).await;
         (answer.map_err(|error| error.kind), log.facts(Stream::Events).await.unwrap().ends[0])
     }
 
@@ -225,7 +221,7 @@ mod tests {
         let log = MemoryEventLog::new(Uuid::from_u128(1), 1);
         let plan = FaultPlan::new(1, Chances { delay: 1_000, ..Chances::default() });
         let faulty = Faulty::new(log.clone(), plan);
-        let write = |text: &str| Append { parts: vec![(AT, [text].into_iter().collect())], mark: None };
+        let write = |text: &str| vec![(AT, [text].into_iter().collect())];
         let (delayed, direct) = tokio::join!(faulty.append(write("late")), log.append(write("early")));
         assert_eq!((delayed.unwrap(), direct.unwrap()), (vec![1], vec![0]));
     }

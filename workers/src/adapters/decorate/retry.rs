@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::ports::{
     ErrorKind, PortResult,
     clock::Clock,
-    event_log::{Append, EventLog, Fetched, Offset, Stream, StreamFacts, StreamPartition},
+    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     notifier::{Notification, Notifier},
     object_store::{ObjectStore, PutNew},
@@ -53,8 +53,8 @@ impl<P, C: Clock> Retrying<P, C> {
 
 #[async_trait]
 impl<P: EventLog, C: Clock> EventLog for Retrying<P, C> {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
-        self.run(|| self.inner.append(append.clone())).await
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
+        self.run(|| self.inner.append(parts.clone())).await
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -67,10 +67,6 @@ impl<P: EventLog, C: Clock> EventLog for Retrying<P, C> {
 
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         self.run(|| self.inner.facts(stream)).await
-    }
-
-    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
-        self.run(|| self.inner.mark(name)).await
     }
 }
 

@@ -18,7 +18,8 @@ use super::{
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     event_log::{
-        Append, EventLog, Fetched, Offset, Records, RecordsBuilder, Stream, StreamFacts, StreamPartition,
+        EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Records, RecordsBuilder, Stream, StreamFacts,
+        StreamPartition,
     },
 };
 
@@ -34,6 +35,22 @@ pub struct EmbeddedEventLog {
 impl EmbeddedEventLog {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    async fn write(&self, parts: Parts, mark: Option<Mark>) -> PortResult<Vec<Offset>> {
+        let attempt = "appending to the log";
+        let mut encoded = Vec::with_capacity(parts.len());
+        for (at, records) in parts {
+            self.end(at)?;
+            let batches = batch::encode(&records)
+                .map_err(|error| PortError::caused(ErrorKind::Transient, attempt, error))?;
+            encoded.push((at, batches));
+        }
+        let (reply, answer) = oneshot::channel();
+        if !self.shared.send(Work::Append { parts: encoded, mark, reply }).await {
+            return Err(closed(attempt));
+        }
+        answer.await.map_err(|_| closed(attempt))?
     }
 
     fn end(&self, at: StreamPartition) -> PortResult<&tokio::sync::watch::Sender<Offset>> {
@@ -53,20 +70,8 @@ fn name(at: StreamPartition) -> String {
 
 #[async_trait]
 impl EventLog for EmbeddedEventLog {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
-        let attempt = "appending to the log";
-        let mut parts = Vec::with_capacity(append.parts.len());
-        for (at, records) in append.parts {
-            self.end(at)?;
-            let batches = batch::encode(&records)
-                .map_err(|error| PortError::caused(ErrorKind::Transient, attempt, error))?;
-            parts.push((at, batches));
-        }
-        let (reply, answer) = oneshot::channel();
-        if !self.shared.send(Work::Append { parts, mark: append.mark, reply }).await {
-            return Err(closed(attempt));
-        }
-        answer.await.map_err(|_| closed(attempt))?
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
+        self.write(parts, None).await
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -89,8 +94,15 @@ impl EventLog for EmbeddedEventLog {
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         let ends = (0..self.shared.ends.partitions())
             .map(|partition| Ok(*self.end(StreamPartition { stream, partition })?.borrow()))
-            .collect::<PortResult<_>>()?;
-        Ok(StreamFacts { log_id: self.shared.log_id, ends })
+            .collect::<PortResult<Vec<_>>>()?;
+        Ok(StreamFacts { log_id: self.shared.log_id, starts: vec![0; ends.len()], ends })
+    }
+}
+
+#[async_trait]
+impl MarkedLog for EmbeddedEventLog {
+    async fn append_marked(&self, parts: Parts, mark: Mark) -> PortResult<Vec<Offset>> {
+        self.write(parts, Some(mark)).await
     }
 
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {

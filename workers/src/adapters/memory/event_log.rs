@@ -16,7 +16,8 @@ use super::locked;
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     event_log::{
-        Append, EventLog, Fetched, Offset, Partition, Records, Stream, StreamFacts, StreamPartition,
+        EventLog, Fetched, Mark, MarkedLog, Offset, Partition, Parts, Records, Stream, StreamFacts,
+        StreamPartition,
     },
 };
 
@@ -78,6 +79,28 @@ impl MemoryEventLog {
         Self { log: Arc::new(Log { id: log_id, partitions, logs: Mutex::default(), ends }) }
     }
 
+    fn write(&self, parts: Parts, mark: Option<Mark>) -> PortResult<Vec<Offset>> {
+        for (at, _) in &parts {
+            self.end_of(*at)?;
+        }
+        let mut stored = locked(&self.log.logs);
+        let mut firsts = Vec::with_capacity(parts.len());
+        let mut grown = Vec::with_capacity(parts.len());
+        for (at, records) in parts {
+            let log = stored.logs.entry((at.stream, at.partition)).or_default();
+            firsts.push(log.push(records));
+            grown.push((at, log.end()));
+        }
+        if let Some(mark) = mark {
+            stored.marks.insert(mark.name, mark.position);
+        }
+        drop(stored);
+        for (at, end) in grown {
+            self.end_of(at)?.send_replace(end);
+        }
+        Ok(firsts)
+    }
+
     fn end_of(&self, at: StreamPartition) -> PortResult<&watch::Sender<Offset>> {
         self.log.ends.get(&(at.stream, at.partition)).ok_or_else(|| no_partition(at))
     }
@@ -90,26 +113,8 @@ fn no_partition(at: StreamPartition) -> PortError {
 
 #[async_trait]
 impl EventLog for MemoryEventLog {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
-        for (at, _) in &append.parts {
-            self.end_of(*at)?;
-        }
-        let mut stored = locked(&self.log.logs);
-        let mut firsts = Vec::with_capacity(append.parts.len());
-        let mut grown = Vec::with_capacity(append.parts.len());
-        for (at, records) in append.parts {
-            let log = stored.logs.entry((at.stream, at.partition)).or_default();
-            firsts.push(log.push(records));
-            grown.push((at, log.end()));
-        }
-        if let Some(mark) = append.mark {
-            stored.marks.insert(mark.name, mark.position);
-        }
-        drop(stored);
-        for (at, end) in grown {
-            self.end_of(at)?.send_replace(end);
-        }
-        Ok(firsts)
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
+        self.write(parts, None)
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -129,8 +134,15 @@ impl EventLog for MemoryEventLog {
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         let ends = (0..self.log.partitions)
             .map(|partition| Ok(*self.end_of(StreamPartition { stream, partition })?.borrow()))
-            .collect::<PortResult<_>>()?;
-        Ok(StreamFacts { log_id: self.log.id, ends })
+            .collect::<PortResult<Vec<_>>>()?;
+        Ok(StreamFacts { log_id: self.log.id, starts: vec![0; ends.len()], ends })
+    }
+}
+
+#[async_trait]
+impl MarkedLog for MemoryEventLog {
+    async fn append_marked(&self, parts: Parts, mark: Mark) -> PortResult<Vec<Offset>> {
+        self.write(parts, Some(mark))
     }
 
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {

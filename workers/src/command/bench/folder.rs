@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     adapters::embedded::{self, DataFolder},
-    ports::event_log::{Append, EventLog},
+    ports::event_log::EventLog,
 };
 
 /// Records of one append: several MiB, as a busy producer sends them.
@@ -69,7 +69,7 @@ pub(super) async fn fill(
         filled.records += parts.iter().map(|(_, part)| part.len() as u64).sum::<u64>();
         filled.bytes += parts.iter().map(|(_, part)| part.bytes().len() as u64).sum::<u64>();
         let watch = Stopwatch::start();
-        log.append(Append { parts, mark: None }).await?;
+        log.append(parts).await?;
         spent.push(watch.stop());
     }
     Ok((filled, spent))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     adapters::embedded::DataFolder,
-    ports::event_log::{Append, EventLog, Offset, Records, StreamPartition},
+    ports::event_log::{EventLog, Offset, Records, StreamPartition},
 };
 
 /// Most records that are kept in memory, so that making them is not measured.
@@ -105,7 +105,7 @@ async fn append(folder: &Arc<DataFolder>, batches: &[Batch]) -> Result<(), Bench
             batches.iter().map(|batch| batch.iter().filter(own).cloned().collect()).collect();
         spawn(&mut tasks, async move {
             for parts in parts {
-                log.append(Append { parts, mark: None }).await?;
+                log.append(parts).await?;
             }
             Ok(())
         });

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::ports::{
     ErrorKind, PortResult,
-    event_log::{Fetched, Offset, StreamFacts},
+    event_log::{EventLog, Fetched, Offset, Parts, StreamFacts},
 };
 
 #[derive(Default)]
@@ -37,16 +37,8 @@ impl Tape {
 
 #[async_trait]
 impl EventLog for Tape {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
-        if Some(self.appends.fetch_add(1, Ordering::Relaxed)) == self.fail_at {
-            return Err(PortError::new(ErrorKind::Closed, "append"));
-        }
-        let mut kept = self.kept.lock().unwrap();
-        for (at, records) in append.parts {
-            kept.records.entry(at).or_default().extend(records.iter().map(<[u8]>::to_vec));
-        }
-        kept.marks.extend(append.mark.map(|mark| (mark.name, mark.position)));
-        Ok(Vec::new())
+    async fn append(&self, _: Parts) -> PortResult<Vec<Offset>> {
+        Err(PortError::new(ErrorKind::Invalid, "append without a mark"))
     }
 
     async fn read(&self, _: StreamPartition, _: Offset, _: usize) -> PortResult<Fetched> {
@@ -59,6 +51,21 @@ impl EventLog for Tape {
 
     async fn facts(&self, _: Stream) -> PortResult<StreamFacts> {
         Err(PortError::new(ErrorKind::Invalid, "facts"))
+    }
+}
+
+#[async_trait]
+impl MarkedLog for Tape {
+    async fn append_marked(&self, parts: Parts, mark: Mark) -> PortResult<Vec<Offset>> {
+        if Some(self.appends.fetch_add(1, Ordering::Relaxed)) == self.fail_at {
+            return Err(PortError::new(ErrorKind::Closed, "append"));
+        }
+        let mut kept = self.kept.lock().unwrap();
+        for (at, records) in parts {
+            kept.records.entry(at).or_default().extend(records.iter().map(<[u8]>::to_vec));
+        }
+        kept.marks.insert(mark.name, mark.position);
+        Ok(Vec::new())
     }
 
     async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {

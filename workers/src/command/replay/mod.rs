@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::import::{ImportError, ImportReport, ImportSettings, Keyed, Progress, Source, import};
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::MarkedLog;
 
 pub mod birmingham;
 mod cds;
@@ -245,7 +245,7 @@ impl Replay {
     /// Appends what the log does not have yet.
     pub async fn run(
         &mut self,
-        log: &dyn EventLog,
+        log: &dyn MarkedLog,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ImportReport, ImportError> {
         let settings = self.settings.clone();

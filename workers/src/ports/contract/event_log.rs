@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::ports::{
     ErrorKind,
-    event_log::{Append, EventLog, Mark, Offset, Records, Stream, StreamPartition},
+    event_log::{EventLog, Mark, MarkedLog, Offset, Parts, Records, Stream, StreamPartition},
 };
 
 /// Tests an event log with at least two partitions.
@@ -16,7 +16,6 @@ macro_rules! event_log_contract {
     ($make:expr) => {
         $crate::contract_tests!(event_log, $make;
             l1_an_answered_append_is_found_after_reopening,
-            l1_the_mark_of_an_answered_append_is_found_after_reopening,
             l2_offsets_begin_at_0_have_no_gaps_and_keep_the_order,
             l2_concurrent_appends_leave_no_gap_and_stay_whole,
             l2_offsets_go_on_after_reopening,
@@ -24,12 +23,38 @@ macro_rules! event_log_contract {
             l2_a_read_beyond_the_end_finds_nothing,
             l2_a_read_finds_a_record_that_is_larger_than_its_limit,
             l2_many_small_appends_are_read_in_order,
-            l3_parts_and_mark_become_visible_together,
-            l3_an_append_that_names_a_missing_partition_changes_nothing,
-            l3_arrived_completes_once_a_record_stands_there,
+            l2_an_append_that_names_a_missing_partition_changes_nothing,
+            l2_arrived_completes_once_a_record_stands_there,
             l4_what_was_read_never_changes,
-            l5_a_log_keeps_its_identity_and_a_new_one_has_another,
+            l5_a_stream_keeps_its_identity_and_a_new_one_has_another,
         );
+    };
+}
+
+/// Tests a log that keeps the positions of producers; it has at least two partitions.
+#[macro_export]
+macro_rules! marked_log_contract {
+    ($make:expr) => {
+        mod marked_log {
+            #[allow(unused_imports, reason = "what the maker needs")]
+            use super::*;
+            use $crate::ports::contract::event_log as suite;
+
+            #[tokio::test]
+            async fn l1_the_mark_of_an_answered_append_is_found_after_reopening() {
+                suite::l1_the_mark_of_an_answered_append_is_found_after_reopening($make).await;
+            }
+
+            #[tokio::test]
+            async fn l3_parts_and_mark_become_visible_together() {
+                suite::l3_parts_and_mark_become_visible_together($make).await;
+            }
+
+            #[tokio::test]
+            async fn l3_an_append_that_names_a_missing_partition_leaves_no_mark() {
+                suite::l3_an_append_that_names_a_missing_partition_leaves_no_mark($make).await;
+            }
+        }
     };
 }
 
@@ -41,8 +66,8 @@ fn texts(texts: &[&str]) -> Records {
     texts.iter().collect()
 }
 
-fn to(at: StreamPartition, records: Records) -> Append {
-    Append { parts: vec![(at, records)], mark: None }
+fn to(at: StreamPartition, records: Records) -> Parts {
+    vec![(at, records)]
 }
 
 async fn write(log: &dyn EventLog, records: &[&str]) -> Offset {
@@ -77,7 +102,9 @@ pub async fn l1_an_answered_append_is_found_after_reopening<O: AsyncFn() -> Arc<
 }
 
 /// L1.
-pub async fn l1_the_mark_of_an_answered_append_is_found_after_reopening<O: AsyncFn() -> Arc<dyn EventLog>>(
+pub async fn l1_the_mark_of_an_answered_append_is_found_after_reopening<
+    O: AsyncFn() -> Arc<dyn MarkedLog>,
+>(
     make: impl Fn() -> O,
 ) {
     let open = make();
@@ -85,7 +112,7 @@ pub async fn l1_the_mark_of_an_answered_append_is_found_after_reopening<O: Async
     assert_eq!(log.mark("replay").await.unwrap(), None);
     for position in ["row 1", "row 2"] {
         let mark = Mark { name: "replay".to_owned(), position: Bytes::from(position) };
-        log.append(Append { parts: vec![(AT, texts(&["a"]))], mark: Some(mark) }).await.unwrap();
+        log.append_marked(to(AT, texts(&["a"])), mark).await.unwrap();
     }
     drop(log);
     assert_eq!(open().await.mark("replay").await.unwrap(), Some(Bytes::from("row 2")));
@@ -100,7 +127,7 @@ pub async fn l2_offsets_begin_at_0_have_no_gaps_and_keep_the_order<O: AsyncFn() 
     assert_eq!(write(&*log, &[]).await, 2);
     assert_eq!(write(&*log, &["c"]).await, 2);
     let twice = vec![(AT, texts(&["d"])), (AT, texts(&["e", "f"]))];
-    assert_eq!(log.append(Append { parts: twice, mark: None }).await.unwrap(), [3, 4]);
+    assert_eq!(log.append(twice).await.unwrap(), [3, 4]);
     assert_eq!(read_all(&*log, AT).await.concat(), b"abcdef");
     assert_eq!(end(&*log, AT).await, 6);
     assert_eq!(end(&*log, ELSEWHERE).await, 0);
@@ -192,7 +219,7 @@ pub async fn l2_many_small_appends_are_read_in_order<O: AsyncFn() -> Arc<dyn Eve
 }
 
 /// L3.
-pub async fn l3_parts_and_mark_become_visible_together<O: AsyncFn() -> Arc<dyn EventLog>>(
+pub async fn l3_parts_and_mark_become_visible_together<O: AsyncFn() -> Arc<dyn MarkedLog>>(
     make: impl Fn() -> O,
 ) {
     let log = make()().await;
@@ -200,8 +227,8 @@ pub async fn l3_parts_and_mark_become_visible_together<O: AsyncFn() -> Arc<dyn E
     let both = async {
         for round in 1..=20_u8 {
             let parts = vec![(AT, texts(&["a"])), (ELSEWHERE, texts(&["b"]))];
-            let mark = Some(Mark { name: "m".to_owned(), position: Bytes::from(vec![round]) });
-            writer.append(Append { parts, mark }).await.unwrap();
+            let mark = Mark { name: "m".to_owned(), position: Bytes::from(vec![round]) };
+            writer.append_marked(parts, mark).await.unwrap();
         }
     };
     let watch = async {
@@ -214,24 +241,40 @@ pub async fn l3_parts_and_mark_become_visible_together<O: AsyncFn() -> Arc<dyn E
     tokio::join!(both, watch);
 }
 
-/// L3.
-pub async fn l3_an_append_that_names_a_missing_partition_changes_nothing<
+const MISSING: StreamPartition = StreamPartition { partition: 1_000, ..AT };
+
+fn to_a_missing_partition_too() -> Parts {
+    vec![(AT, texts(&["a"])), (MISSING, texts(&["b"]))]
+}
+
+/// L2.
+pub async fn l2_an_append_that_names_a_missing_partition_changes_nothing<
     O: AsyncFn() -> Arc<dyn EventLog>,
 >(
     make: impl Fn() -> O,
 ) {
     let log = make()().await;
-    let missing = StreamPartition { partition: 1_000, ..AT };
-    let parts = vec![(AT, texts(&["a"])), (missing, texts(&["b"]))];
-    let mark = Some(Mark { name: "m".to_owned(), position: Bytes::new() });
-    let refused = log.append(Append { parts, mark }).await.unwrap_err();
+    let refused = log.append(to_a_missing_partition_too()).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid);
-    assert_eq!((end(&*log, AT).await, log.mark("m").await.unwrap()), (0, None));
-    assert_eq!(log.read(missing, 0, ALL).await.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(end(&*log, AT).await, 0);
+    assert_eq!(log.read(MISSING, 0, ALL).await.unwrap_err().kind, ErrorKind::Invalid);
 }
 
 /// L3.
-pub async fn l3_arrived_completes_once_a_record_stands_there<O: AsyncFn() -> Arc<dyn EventLog>>(
+pub async fn l3_an_append_that_names_a_missing_partition_leaves_no_mark<
+    O: AsyncFn() -> Arc<dyn MarkedLog>,
+>(
+    make: impl Fn() -> O,
+) {
+    let log = make()().await;
+    let mark = Mark { name: "m".to_owned(), position: Bytes::new() };
+    let refused = log.append_marked(to_a_missing_partition_too(), mark).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid);
+    assert_eq!((end(&*log, AT).await, log.mark("m").await.unwrap()), (0, None));
+}
+
+/// L2.
+pub async fn l2_arrived_completes_once_a_record_stands_there<O: AsyncFn() -> Arc<dyn EventLog>>(
     make: impl Fn() -> O,
 ) {
     let log = make()().await;
@@ -267,14 +310,13 @@ pub async fn l4_what_was_read_never_changes<O: AsyncFn() -> Arc<dyn EventLog>>(m
 }
 
 /// L5.
-pub async fn l5_a_log_keeps_its_identity_and_a_new_one_has_another<O: AsyncFn() -> Arc<dyn EventLog>>(
+pub async fn l5_a_stream_keeps_its_identity_and_a_new_one_has_another<O: AsyncFn() -> Arc<dyn EventLog>>(
     make: impl Fn() -> O,
 ) {
     let (one, other) = (make(), make());
-    let id = one().await.facts(Stream::Events).await.unwrap().log_id;
-    let log = one().await;
     for stream in Stream::ALL {
-        assert_eq!(log.facts(stream).await.unwrap().log_id, id);
+        let id = one().await.facts(stream).await.unwrap().log_id;
+        assert_eq!(one().await.facts(stream).await.unwrap().log_id, id);
+        assert_ne!(other().await.facts(stream).await.unwrap().log_id, id);
     }
-    assert_ne!(other().await.facts(Stream::Events).await.unwrap().log_id, id);
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     adapters::memory::{MemoryClock, MemoryEventLog, MemoryLake, MemoryObjectStore},
-    ports::event_log::{Append, Records},
+    ports::event_log::Records,
 };
 
 const ZONE: &str = "02885f6f-ef93-441b-9e74-487279380656";
@@ -91,7 +91,7 @@ impl World {
 
     async fn append(&self, stream: Stream, records: &[String]) {
         let part = (StreamPartition { stream, partition: 0 }, records.iter().collect::<Records>());
-        self.log.append(Append { parts: vec![part], mark: None }).await.unwrap();
+        self.log.append(vec![part]).await.unwrap();
     }
 
     /// `(offset, ordinal, late)` of each row that a reader sees, and the number of files.
@@ -192,7 +192,7 @@ async fn batch_on_an_old_position_is_not_committed_because_another_partition_mov
     let append = async |partition, numbers: &[u128]| {
         let at = StreamPartition { stream: Stream::Events, partition };
         let records: Records = numbers.iter().map(|number| report(*number, NOON, 5)).collect();
-        world.log.append(Append { parts: vec![(at, records)], mark: None }).await.unwrap();
+        world.log.append(vec![(at, records)]).await.unwrap();
     };
     let (mut one, mut other) = (world.archive(), world.archive());
     append(0, &[1]).await;

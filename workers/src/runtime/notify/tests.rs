@@ -8,7 +8,7 @@ use parking_crds::{
 use super::*;
 use crate::{
     adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryStateStore},
-    ports::event_log::{Append, EventLog, Records},
+    ports::event_log::{EventLog, Records},
 };
 
 fn rule() -> AlertRule {
@@ -84,7 +84,7 @@ impl World {
     async fn publish(&self, alerts: &[String]) {
         let at = StreamPartition { stream: Stream::Alerts, partition: 0 };
         let parts = vec![(at, alerts.iter().collect::<Records>())];
-        self.log.append(Append { parts, mark: None }).await.unwrap();
+        self.log.append(parts).await.unwrap();
     }
 
     /// Rounds until nothing is left; time passes whenever the delivery waits.

@@ -37,7 +37,7 @@ impl StateStore for Contested {
     async fn claim(&self, stage: &StageKey, owner: Uuid) -> PortResult<(Token, Option<Stored>)> {
         let log_id = self.log.facts(Stream::Events).await?.log_id;
         let records: Records = ["a", "b"].into_iter().collect();
-        self.log.append(Append { parts: vec![(AT, records)], mark: None }).await?;
+        self.log.append(vec![(AT, records)]).await?;
         let (token, _) = self.store.claim(stage, Uuid::from_u128(1)).await?;
         let commit = Commit { token, log_id, base: 0, next: 2, blocks: vec![], outbox: vec![] };
         assert_eq!(self.store.commit(stage, commit).await?, Outcome::Stored);

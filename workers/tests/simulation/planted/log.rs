@@ -6,12 +6,11 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_workers::{
     adapters::memory::MemoryEventLog,
     ports::{
         PortResult,
-        event_log::{Append, EventLog, Fetched, Offset, Stream, StreamFacts, StreamPartition},
+        event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
     },
 };
 
@@ -33,12 +32,12 @@ impl Log {
 
 #[async_trait]
 impl EventLog for Log {
-    async fn append(&self, append: Append) -> PortResult<Vec<Offset>> {
+    async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
         let number = self.appends.fetch_add(1, Ordering::Relaxed);
         if self.plant == Plant::AnsweredBeforeDurable && number % 50 == 49 {
-            return Ok(vec![0; append.parts.len()]);
+            return Ok(vec![0; parts.len()]);
         }
-        self.inner.append(append).await
+        self.inner.append(parts).await
     }
 
     async fn read(&self, at: StreamPartition, from: Offset, limit: usize) -> PortResult<Fetched> {
@@ -51,9 +50,5 @@ impl EventLog for Log {
 
     async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
         self.inner.facts(stream).await
-    }
-
-    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
-        self.inner.mark(name).await
     }
 }
