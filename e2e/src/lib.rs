@@ -1,9 +1,11 @@
 //! What the black-box tests share: find the real binary, run it against a deadline, wait for a condition,
-//! start a pipeline from files, read its tables with programs of others, start a Kubernetes control plane.
+//! start a pipeline from files, read its tables with programs of others, start servers and a control plane.
 //!
 //! It drives the system only from outside (files, ports, signals) and never links a package under test.
 //! Nothing here waits for a fixed time: every wait has a condition and a deadline.
 
+pub mod held;
+pub mod kafka;
 pub mod kubernetes;
 pub mod locate;
 pub mod minio;

@@ -44,9 +44,22 @@ pub fn kubectl_plugin() -> io::Result<PathBuf> {
 /// # Errors
 /// When it is missing; the message says how to get it.
 pub fn tool(name: &str) -> io::Result<PathBuf> {
+    existing(tools().join("servers/bin").join(name), "run `.ci/install all`, which builds it")
+}
+
+/// The folder of Kafka's jars, which `.ci/install programs` fetches.
+///
+/// # Errors
+/// When it is missing; the message says how to get it.
+pub fn kafka_jars() -> io::Result<PathBuf> {
+    let folder = tools().join("kafka");
+    existing(folder.join("installed.xml"), "run `.ci/install programs`, which fetches Kafka")?;
+    Ok(folder.join("libs"))
+}
+
+fn tools() -> PathBuf {
     let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache/parking/tools"));
-    let tools = env::var_os("PARKING_TOOLS").map(PathBuf::from).or_else(usual).unwrap_or_default();
-    existing(tools.join("servers/bin").join(name), "run `.ci/install all`, which builds it")
+    env::var_os("PARKING_TOOLS").map(PathBuf::from).or_else(usual).unwrap_or_default()
 }
 
 fn built(name: &str, variable: &str) -> io::Result<PathBuf> {

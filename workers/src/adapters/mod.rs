@@ -7,6 +7,8 @@ pub mod console_notifier;
 pub mod decorate;
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "lake")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;

@@ -1,0 +1,1 @@
+//! Membership in the role's group.

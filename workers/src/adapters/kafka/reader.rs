@@ -1,0 +1,308 @@
+//! Reads one partition, ahead of whoever asks.
+//!
+//! Must not wait for records that are not there: at the end of the partition a read finds nothing. Invariants:
+//! a record is answered once for each time that its offset is asked for; where a reader is asked for another
+//! offset than the next one it starts over there, and what was on its way is dropped.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rdkafka::{
+    Message as _, Offset as Place, TopicPartitionList,
+    client::ClientContext,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, base_consumer::PartitionQueue},
+    error::{KafkaError, KafkaResult},
+};
+use tokio::sync::Notify;
+
+use super::error::read_error;
+use crate::ports::{
+    ErrorKind, PortError, PortResult,
+    event_log::{Fetched, Offset, Records, RecordsBuilder},
+};
+
+/// The reading client; it belongs to no group, and nothing is asked of it but to log.
+pub(super) type Client = BaseConsumer<Quiet>;
+
+/// Logs through the library's default.
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("kafka reader: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// One wait for records that are known to be there.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What a partition is known to hold, shared with those who append to it.
+#[derive(Debug, Default)]
+pub(super) struct KnownEnd(AtomicU64);
+
+impl KnownEnd {
+    /// The partition reaches to `end` at least.
+    pub(super) fn reaches(&self, end: Offset) {
+        self.0.fetch_max(end, Ordering::AcqRel);
+    }
+
+    fn get(&self) -> Offset {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// See the module. Its calls block.
+pub(super) struct Reader {
+    client: Arc<Client>,
+    queue: PartitionQueue<Quiet>,
+    topic: Arc<str>,
+    partition: i32,
+    known_end: Arc<KnownEnd>,
+    timeout: Duration,
+    /// Offset of the next record that the queue gives; `None` where it reads nothing.
+    next: Option<Offset>,
+    /// A record that was taken from the queue and not yet asked for.
+    ahead: Option<(Offset, Bytes)>,
+    /// All that there was at the last look was read.
+    at_end: bool,
+}
+
+impl Reader {
+    /// A reader that reads nothing yet; it signals `arrived` when something came.
+    pub(super) fn new(
+        client: &Arc<Client>,
+        topic: &Arc<str>,
+        partition: i32,
+        known_end: &Arc<KnownEnd>,
+        arrived: &Arc<Notify>,
+        timeout: Duration,
+    ) -> PortResult<Self> {
+        // Before it is assigned: else records could come by the client's own queue.
+        let queue = client.split_partition_queue(topic, partition);
+        let mut queue = queue.ok_or_else(|| PortError::new(ErrorKind::Closed, "opening a partition"))?;
+        let arrived = Arc::clone(arrived);
+        queue.set_nonempty_callback(move || arrived.notify_one());
+        Ok(Self {
+            client: Arc::clone(client),
+            queue,
+            topic: Arc::clone(topic),
+            partition,
+            known_end: Arc::clone(known_end),
+            timeout,
+            next: None,
+            ahead: None,
+            at_end: false,
+        })
+    }
+
+    /// At least one record from `from` on if there is one, about `limit` bytes at most.
+    pub(super) fn read(&mut self, from: Offset, limit: usize) -> PortResult<Fetched> {
+        if self.next != Some(from) && !self.start_at(from)? {
+            return Ok(Fetched { first_offset: from, records: Records::default() });
+        }
+        let fetched = self.take_run(from, limit);
+        if fetched.is_err() {
+            self.stop();
+        }
+        fetched
+    }
+
+    /// Whether a record stands at `offset` or beyond, as far as it is known without a question.
+    pub(super) fn has(&mut self, offset: Offset) -> PortResult<bool> {
+        if self.known_end.get() > offset {
+            return Ok(true);
+        }
+        if self.next != Some(offset) {
+            return Ok(self.fetch_ends()?.1 > offset);
+        }
+        while self.ahead.is_none() {
+            match self.poll(Duration::ZERO) {
+                Polled::Record(offset, record) => self.keep(offset, record),
+                Polled::End => {}
+                Polled::Nothing => return Ok(false),
+                Polled::Failed(error) => {
+                    self.stop();
+                    return Err(self.failed(error));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether news of a record at `offset` come by themselves.
+    pub(super) fn listens_at(&mut self, offset: Offset) -> PortResult<bool> {
+        if self.next != Some(offset) {
+            self.start_at(offset)?;
+        }
+        Ok(self.next == Some(offset))
+    }
+
+    /// First offset and end of the partition, as the brokers tell them now.
+    pub(super) fn fetch_ends(&self) -> PortResult<(Offset, Offset)> {
+        let ends = self.client.fetch_watermarks(&self.topic, self.partition, self.timeout);
+        let (start, end) = ends.map_err(|error| self.failed(error))?;
+        let (start, end) = (start.try_into().unwrap_or_default(), end.try_into().unwrap_or_default());
+        self.known_end.reaches(end);
+        Ok((start, end))
+    }
+
+    /// Starts over at an offset; answers whether a record stands there.
+    fn start_at(&mut self, from: Offset) -> PortResult<bool> {
+        let (start, end) = self.fetch_ends()?;
+        if from < start {
+            let reason = format!("its records up to {start} were removed");
+            return Err(PortError::caused(ErrorKind::Invalid, self.attempt(from), reason));
+        }
+        if from > end {
+            return Ok(false);
+        }
+        self.stop();
+        let offset = i64::try_from(from)
+            .map_err(|error| PortError::caused(ErrorKind::Invalid, self.attempt(from), error))?;
+        let assigned =
+            self.place(Place::Offset(offset)).and_then(|place| self.client.incremental_assign(&place));
+        assigned.map_err(|error| self.failed(error))?;
+        self.next = Some(from);
+        self.at_end = from == end;
+        Ok(from < end)
+    }
+
+    /// Reads nothing any more.
+    fn stop(&mut self) {
+        (self.ahead, self.at_end) = (None, false);
+        if self.next.take().is_some() {
+            // Fails only where it is not assigned, which is what is wanted.
+            let _ = self.place(Place::Invalid).and_then(|place| self.client.incremental_unassign(&place));
+        }
+    }
+
+    fn place(&self, place: Place) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, self.partition, place)?;
+        Ok(list)
+    }
+
+    fn take_run(&mut self, from: Offset, limit: usize) -> PortResult<Fetched> {
+        let mut run = Run { first: from, records: RecordsBuilder::default(), limit };
+        let mut waits = 0_u32;
+        if let Some((offset, record)) = self.ahead.take() {
+            run.push(offset, &record);
+        }
+        while run.records.size() < limit {
+            let patience = if waits > 0 { PATIENCE } else { Duration::ZERO };
+            let Some(polled) = self.queue.poll(patience) else {
+                if !run.records.is_empty() || self.is_drained(from)? {
+                    break;
+                }
+                if PATIENCE * waits > self.timeout {
+                    let attempt = self.attempt(from);
+                    return Err(PortError::caused(ErrorKind::Transient, attempt, "the brokers send nothing"));
+                }
+                waits += 1;
+                continue;
+            };
+            let message = match polled {
+                Ok(message) => message,
+                Err(KafkaError::PartitionEOF(_)) => {
+                    self.at_end = true;
+                    continue;
+                }
+                Err(error) => return Err(self.failed(error)),
+            };
+            let offset = message.offset().try_into().unwrap_or_default();
+            let record = message.payload().unwrap_or_default();
+            // One that is older was on its way when the reader started over.
+            if offset < run.next() {
+                continue;
+            }
+            self.at_end = false;
+            if !run.takes(offset, record) {
+                self.ahead = Some((offset, Bytes::copy_from_slice(record)));
+                break;
+            }
+            run.push(offset, record);
+        }
+        let fetched = Fetched { first_offset: run.first, records: run.records.finish() };
+        self.next = Some(fetched.next_offset().max(from));
+        self.known_end.reaches(fetched.next_offset());
+        Ok(fetched)
+    }
+
+    /// Whether nothing stands at `from`, where the queue is empty.
+    fn is_drained(&mut self, from: Offset) -> PortResult<bool> {
+        if !self.at_end || self.known_end.get() > from {
+            self.at_end = self.fetch_ends()?.1 <= from;
+        }
+        Ok(self.at_end)
+    }
+
+    fn keep(&mut self, offset: Offset, record: Bytes) {
+        if self.next.is_some_and(|next| offset >= next) {
+            self.at_end = false;
+            self.ahead = Some((offset, record));
+        }
+    }
+
+    fn poll(&mut self, patience: Duration) -> Polled {
+        match self.queue.poll(patience) {
+            None => Polled::Nothing,
+            Some(Ok(message)) => {
+                let record = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+                Polled::Record(message.offset().try_into().unwrap_or_default(), record)
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                self.at_end = true;
+                Polled::End
+            }
+            Some(Err(error)) => Polled::Failed(error),
+        }
+    }
+
+    fn attempt(&self, from: Offset) -> String {
+        format!("reading {}/{} at offset {from}", self.topic, self.partition)
+    }
+
+    fn failed(&self, error: KafkaError) -> PortError {
+        read_error(format!("reading {}/{}", self.topic, self.partition), error)
+    }
+}
+
+enum Polled {
+    Record(Offset, Bytes),
+    End,
+    Nothing,
+    Failed(KafkaError),
+}
+
+/// Consecutive records.
+struct Run {
+    first: Offset,
+    records: RecordsBuilder,
+    limit: usize,
+}
+
+impl Run {
+    fn next(&self) -> Offset {
+        self.first + self.records.len() as Offset
+    }
+
+    /// Whether a record goes on with it: none is missing between (transactions leave gaps), and it fits.
+    fn takes(&self, offset: Offset, record: &[u8]) -> bool {
+        self.records.is_empty() || (offset == self.next() && self.records.size() + record.len() <= self.limit)
+    }
+
+    fn push(&mut self, offset: Offset, record: &[u8]) {
+        if self.records.is_empty() {
+            self.first = offset;
+        }
+        self.records.push(record);
+    }
+}
