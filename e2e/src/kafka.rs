@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::{
     held::{Held, free_address},
@@ -31,16 +32,47 @@ pub struct Kafka {
     process: Held,
 }
 
+/// Where to log in, and how.
+#[derive(Debug, Clone)]
+pub struct SecuredListener {
+    /// `host:port`; `SASL_SSL` with SCRAM-SHA-512.
+    pub bootstrap_servers: String,
+    /// The broker's certificate, which it signed itself, PEM.
+    pub ca: String,
+    /// Who may log in.
+    pub username: &'static str,
+    /// With this.
+    pub password: &'static str,
+}
+
+const USER: (&str, &str) = ("worker", "worker-secret");
+const KEYS: &str = "keystore-secret";
+
 impl Kafka {
     /// Starts it without encryption or login, in the network namespace of the calling thread.
     ///
     /// # Errors
     /// When a program is missing or it does not listen in time; the message quotes what it printed.
     pub fn start() -> io::Result<Self> {
-        let (address, controller) = (free_address()?, free_address()?);
-        let folder = tempfile::Builder::new().prefix("parking-kafka-").tempdir()?;
+        Self::start_in(folder()?, free_address()?, None)
+    }
+
+    /// Starts it with a second listener, encrypted and with a login.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_secured() -> io::Result<(Self, SecuredListener)> {
+        let (folder, secured) = (folder()?, free_address()?);
+        let ca = make_keys(folder.path())?;
+        let kafka = Self::start_in(folder, free_address()?, Some(secured))?;
+        let (username, password) = USER;
+        let listener = SecuredListener { bootstrap_servers: secured.to_string(), ca, username, password };
+        Ok((kafka, listener))
+    }
+
+    fn start_in(folder: TempDir, address: SocketAddr, secured: Option<SocketAddr>) -> io::Result<Self> {
         let settings = folder.path().join("server.properties");
-        fs::write(&settings, properties(folder.path(), address, controller))?;
+        fs::write(&settings, properties(folder.path(), address, secured, free_address()?))?;
         format(&settings)?;
         let mut command = java()?;
         command.arg("kafka.Kafka").arg(&settings);
@@ -106,22 +138,64 @@ fn format(settings: &Path) -> io::Result<()> {
     let mut command = java()?;
     // Any cluster id does that differs from every other.
     let id = format!("{:022}", rand::random::<u64>());
-    let done = command.args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"]).arg(settings).output()?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    Err(io::Error::other(format!("the broker's folder cannot be made ready: {said}")))
+    let (username, password) = USER;
+    let login = format!("SCRAM-SHA-512=[name={username},password={password}]");
+    command.args(["kafka.tools.StorageTool", "format", "-t", &id, "--add-scram", &login, "-c"]).arg(settings);
+    succeed("the broker's folder cannot be made ready", &mut command).map(drop)
 }
 
-fn properties(folder: &Path, address: SocketAddr, controller: SocketAddr) -> String {
+fn succeed(what: &str, command: &mut Command) -> io::Result<String> {
+    let done = command.output()?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let (said, error) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Err(io::Error::other(format!("{what}: {said}{error}")))
+}
+
+/// A key for 127.0.0.1 in the broker's folder; answers its certificate, PEM.
+fn make_keys(folder: &Path) -> io::Result<String> {
+    let keytool = |arguments: &[&str]| {
+        let mut command = Command::new("keytool");
+        command.args(arguments).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", KEYS]);
+        command.arg("-keystore").arg(folder.join("keys.p12"));
+        succeed("the broker's key cannot be made", &mut command)
+    };
+    keytool(&["-genkeypair", "-keyalg", "EC", "-dname", "CN=broker", "-ext", "SAN=ip:127.0.0.1"])?;
+    keytool(&["-exportcert", "-rfc"])
+}
+
+fn folder() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("parking-kafka-").tempdir()
+}
+
+fn properties(
+    folder: &Path,
+    address: SocketAddr,
+    secured: Option<SocketAddr>,
+    controller: SocketAddr,
+) -> String {
     let data = folder.join("data");
+    let (also, security) = secured.map_or_else(Default::default, |secured| {
+        let keys = folder.join("keys.p12");
+        let security = format!(
+            "sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location={}
+ssl.keystore.password={KEYS}
+",
+            keys.display()
+        );
+        (format!(",SASL_SSL://{secured}"), security)
+    });
     format!(
-        "process.roles=broker,controller
+        "{security}process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{address},CONTROLLER://{controller}
+listeners=PLAINTEXT://{address}{also},CONTROLLER://{controller}
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs={}
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use parking_crds::pipeline::{SaslMechanism, SecurityProtocol};
-use parking_e2e::kafka::Kafka;
+use parking_e2e::kafka::{Kafka, SecuredListener};
 use parking_workers::{adapters::kafka::KafkaSettings, ports::event_log::Stream};
 use rdkafka::{
     ClientConfig,
@@ -12,6 +12,8 @@ use rdkafka::{
     error::RDKafkaErrorCode,
 };
 use uuid::Uuid;
+
+use crate::topology;
 
 pub(crate) struct Broker(Kafka);
 
@@ -22,8 +24,27 @@ impl Broker {
         SHARED.get_or_init(|| Self(Kafka::start().unwrap()))
     }
 
+    /// One that nobody else uses.
+    pub(crate) fn own() -> Self {
+        Self(Kafka::start().unwrap())
+    }
+
+    /// One of its own that can also be reached encrypted.
+    pub(crate) fn secured() -> (Self, SecuredListener) {
+        let (kafka, listener) = Kafka::start_secured().unwrap();
+        (Self(kafka), listener)
+    }
+
+    pub(crate) fn server(&mut self) -> &mut Kafka {
+        &mut self.0
+    }
+
+    pub(crate) fn client(&self) -> ClientConfig {
+        ClientConfig::new().set("bootstrap.servers", self.0.bootstrap_servers()).clone()
+    }
+
     pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", self.0.bootstrap_servers()).create().unwrap()
+        self.client().create().unwrap()
     }
 }
 
@@ -43,16 +64,30 @@ impl Topics {
         format!("{}.{}", self.prefix, stream.as_str())
     }
 
-    /// Makes those that are missing.
+    /// Makes those that are missing, as the topology of a pipeline wants them.
     pub(crate) async fn make(&self, broker: &Broker) {
+        self.make_with(broker, &topology::topic_settings()).await;
+    }
+
+    /// Makes those that are missing with settings of the test's own.
+    pub(crate) async fn make_with(&self, broker: &Broker, settings: &BTreeMap<String, String>) {
         let names = Stream::ALL.map(|stream| self.name(stream));
-        let topics = names.iter().map(|name| {
-            NewTopic::new(name, self.partitions, TopicReplication::Fixed(1))
-                .set("message.timestamp.type", "LogAppendTime")
-        });
-        let topics: Vec<_> = topics.collect();
+        let mut topics = Vec::with_capacity(names.len());
+        for name in &names {
+            let topic = NewTopic::new(name, self.partitions, TopicReplication::Fixed(1));
+            topics.push(settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value)));
+        }
         for made in broker.admin().create_topics(&topics, &AdminOptions::new()).await.unwrap() {
             assert!(matches!(made, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))), "{made:?}");
+        }
+    }
+
+    /// Deletes all, and waits until they are gone.
+    pub(crate) async fn delete(&self, broker: &Broker) {
+        let names = Stream::ALL.map(|stream| self.name(stream));
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        for deleted in broker.admin().delete_topics(&names, &AdminOptions::new()).await.unwrap() {
+            deleted.unwrap();
         }
     }
 

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod broker;
+mod group;
+mod topology;
+mod trouble;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use crate::ports::{ErrorKind, PortError};
 
 /// A failed read, or a question to the brokers.
 pub(super) fn read_error(attempt: impl Into<String>, error: KafkaError) -> PortError {
-    let kind = match class(error.rdkafka_error_code()) {
+    let kind = match class(&error) {
         Class::Passing | Class::Unanswered => ErrorKind::Transient,
         Class::Lasting => ErrorKind::Invalid,
     };
@@ -17,7 +17,7 @@ pub(super) fn read_error(attempt: impl Into<String>, error: KafkaError) -> PortE
 
 /// A failed write.
 pub(super) fn write_error(attempt: impl Into<String>, error: KafkaError) -> PortError {
-    let kind = match class(error.rdkafka_error_code()) {
+    let kind = match class(&error) {
         Class::Passing => ErrorKind::Transient,
         Class::Unanswered => ErrorKind::Ambiguous,
         Class::Lasting => ErrorKind::Invalid,
@@ -34,8 +34,18 @@ enum Class {
     Lasting,
 }
 
-fn class(code: Option<Code>) -> Class {
-    match code {
+fn code(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+fn class(error: &KafkaError) -> Class {
+    if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) {
+        return Class::Lasting;
+    }
+    match code(error) {
         Some(
             Code::NotEnoughReplicas
             | Code::LeaderNotAvailable
@@ -68,7 +78,7 @@ fn class(code: Option<Code>) -> Class {
 }
 
 fn explained(kind: ErrorKind, attempt: String, error: KafkaError) -> PortError {
-    let cure = match error.rdkafka_error_code() {
+    let cure = match code(&error) {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             "; make the topic with the pipeline's number of partitions"
         }
@@ -104,8 +114,13 @@ mod tests {
 
     #[test]
     fn what_needs_somebody_is_told_with_its_cure() {
-        let error = read_error("read", KafkaError::MetadataFetch(Code::SaslAuthenticationFailed));
-        assert_eq!(error.kind, ErrorKind::Invalid);
-        assert!(error.source.unwrap().to_string().ends_with("check user, password and mechanism"));
+        for (error, cure) in [
+            (KafkaError::MetadataFetch(Code::SaslAuthenticationFailed), "check user, password and mechanism"),
+            (KafkaError::AdminOp(Code::UnknownTopicOrPartition), "the pipeline's number of partitions"),
+        ] {
+            let error = read_error("read", error);
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert!(error.source.unwrap().to_string().ends_with(cure));
+        }
     }
 }

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::{
     error::read_error,
     producer::{Producer, Target},
-    reader::{Client, KnownEnd, Quiet, Reader},
+    reader::{Client, KnownEnd, Reader, Troubles},
     settings::KafkaSettings,
     topic_id::fetch_topic_id,
 };
@@ -65,7 +65,7 @@ impl KafkaEventLog {
     /// Connects, and checks that every topic is there with as many partitions as the pipeline has.
     pub async fn open(settings: KafkaSettings) -> PortResult<Self> {
         let attempt = || format!("opening the log at {}", settings.bootstrap_servers);
-        let client = Client::from_config_and_context(&settings.reader(), Quiet);
+        let client = Client::from_config_and_context(&settings.reader(), Troubles::default());
         let client = Arc::new(client.map_err(|error| read_error(attempt(), error))?);
         let ends = Arc::new(AtomicBool::new(false));
         listen(&client, &ends).map_err(|error| PortError::caused(ErrorKind::Transient, attempt(), error))?;
@@ -107,7 +107,7 @@ impl KafkaEventLog {
             Ok(topic.filter(|topic| topic.error().is_none()).map(|topic| topic.partitions().len()))
         });
         let attempt = || format!("opening topic {topic}");
-        match count.await? {
+        match count.await.map_err(|error| self.explain(error))? {
             Some(count) if u32::try_from(count) == Ok(partitions) => Ok(()),
             Some(count) => {
                 let reason = format!(
@@ -119,6 +119,17 @@ impl KafkaEventLog {
                 let reason = "there is no such topic, or this user may not see it";
                 Err(PortError::caused(ErrorKind::Invalid, attempt(), reason))
             }
+        }
+    }
+
+    /// The error, with why no broker could be talked to.
+    fn explain(&self, error: PortError) -> PortError {
+        match self.client.context().take() {
+            Some((trouble, reason)) => {
+                tracing::debug!("{error}");
+                read_error(format!("{}: {reason}", error.attempt), trouble)
+            }
+            None => error,
         }
     }
 

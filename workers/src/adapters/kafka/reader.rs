@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use rdkafka::{
     Message as _, Offset as Place, TopicPartitionList,
     client::ClientContext,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, base_consumer::PartitionQueue},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio::sync::Notify;
 
@@ -27,19 +27,31 @@ use crate::ports::{
     event_log::{Fetched, Offset, Records, RecordsBuilder},
 };
 
-/// The reading client; it belongs to no group, and nothing is asked of it but to log.
-pub(super) type Client = BaseConsumer<Quiet>;
+/// The reading client; it belongs to no group.
+pub(super) type Client = BaseConsumer<Troubles>;
 
-/// Logs through the library's default.
-pub(super) struct Quiet;
+/// Remembers what connections failed of: a call that waited for one only says that it took too long.
+#[derive(Default)]
+pub(super) struct Troubles(Mutex<Option<(KafkaError, String)>>);
 
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!("kafka reader: {error}: {reason}");
+impl Troubles {
+    /// What the last trouble was, since this was asked last.
+    pub(super) fn take(&self) -> Option<(KafkaError, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl ConsumerContext for Quiet {}
+impl ClientContext for Troubles {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("kafka reader: {error}: {reason}");
+        // That all brokers are down follows from why each of them is.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((error, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Troubles {}
 
 /// One wait for records that are known to be there.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -62,7 +74,7 @@ impl KnownEnd {
 /// See the module. Its calls block.
 pub(super) struct Reader {
     client: Arc<Client>,
-    queue: PartitionQueue<Quiet>,
+    queue: PartitionQueue<Troubles>,
     topic: Arc<str>,
     partition: i32,
     known_end: Arc<KnownEnd>,

@@ -1,0 +1,112 @@
+//! Members of one group share its partitions.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use parking_workers::{
+    adapters::kafka::KafkaGroup,
+    ports::{
+        event_log::{Partition, Stream},
+        membership::{Change, Membership},
+    },
+};
+
+use crate::broker::{Broker, Topics};
+
+/// Enough for a group that is slow to notice.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Member {
+    group: KafkaGroup,
+    share: BTreeSet<Partition>,
+}
+
+impl Member {
+    fn join(topics: &Topics, instance: Option<&str>) -> Self {
+        let group = KafkaGroup::join(&topics.settings(Broker::shared()), Stream::Events, instance).unwrap();
+        Self { group, share: BTreeSet::new() }
+    }
+
+    async fn hear(&mut self) {
+        match self.group.change().await.unwrap() {
+            Change::Assigned(partitions) => self.share.extend(partitions),
+            Change::Revoked(partitions, release) => {
+                self.share.retain(|one| !partitions.contains(one));
+                drop(release);
+            }
+            Change::Lost(partitions) => self.share.retain(|one| !partitions.contains(one)),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test that hangs says nothing")]
+    async fn hear_until(&mut self, count: usize) {
+        let heard = async {
+            while self.share.len() != count {
+                self.hear().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, heard)
+            .await
+            .unwrap_or_else(|_| panic!("{:?}, wanted {count}", self.share));
+    }
+}
+
+#[tokio::test]
+async fn m1_a_member_alone_has_all_partitions_and_two_share_them() {
+    let topics = Topics::random(4);
+    topics.make(Broker::shared()).await;
+    let mut one = Member::join(&topics, None);
+    one.hear_until(4).await;
+    let mut other = Member::join(&topics, None);
+    tokio::join!(one.hear_until(2), other.hear_until(2));
+    assert!(one.share.is_disjoint(&other.share));
+    let (left, ()) = tokio::join!(one.group.leave(), other.hear_until(4));
+    left.unwrap();
+}
+
+#[tokio::test]
+async fn m2_a_partition_that_is_asked_back_is_nobody_elses_before_it_is_released() {
+    let topics = Topics::random(2);
+    topics.make(Broker::shared()).await;
+    let mut one = Member::join(&topics, None);
+    one.hear_until(2).await;
+    let mut other = Member::join(&topics, None);
+    let Change::Revoked(held, release) = one.group.change().await.unwrap() else {
+        panic!("nothing was asked back")
+    };
+    // The group has heard of the other: it got nothing.
+    other.hear().await;
+    assert_eq!(other.share, BTreeSet::new());
+    drop(release);
+    other.hear_until(1).await;
+    assert_eq!(other.share.into_iter().collect::<Vec<_>>(), held);
+}
+
+#[tokio::test]
+async fn m3_a_member_that_is_back_under_its_name_disturbs_nobody() {
+    let topics = Topics::random(2);
+    topics.make(Broker::shared()).await;
+    let (mut one, mut other) = (Member::join(&topics, Some("pod-0")), Member::join(&topics, Some("pod-1")));
+    tokio::join!(one.hear_until(1), other.hear_until(1));
+    let share = one.share.clone();
+    one.group.leave().await.unwrap();
+    drop(one);
+    let mut back = Member::join(&topics, Some("pod-0"));
+    tokio::select! {
+        () = back.hear_until(1) => {}
+        () = other.hear() => panic!("the other member was disturbed"),
+    }
+    assert_eq!(back.share, share);
+}
+
+#[tokio::test]
+async fn a_member_whose_name_was_taken_is_no_longer_current() {
+    let topics = Topics::random(1);
+    topics.make(Broker::shared()).await;
+    let mut old = Member::join(&topics, Some("pod-0"));
+    old.hear_until(1).await;
+    assert!(old.group.is_current((0, 0)).await.unwrap());
+    let mut new = Member::join(&topics, Some("pod-0"));
+    new.hear_until(1).await;
+    assert!(!old.group.is_current((0, 0)).await.unwrap());
+    assert!(new.group.is_current((0, 0)).await.unwrap());
+}
