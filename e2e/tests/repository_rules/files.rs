@@ -154,6 +154,14 @@ fn package_sources(file: &SourceFile) -> Vec<String> {
         .collect()
 }
 
+/// The one file that calls C itself.
+const UNSAFE: &str = "workers/src/adapters/kafka/topic_id.rs";
+
+fn unsafe_code(file: &SourceFile) -> Option<String> {
+    let refused = file.is_rust() && file.path != UNSAFE && file.text.contains(concat!("unsafe", "_code"));
+    refused.then(|| format!("{}: unsafe code stands in {UNSAFE} alone", file.path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +236,18 @@ mod tests {
         let unknown = concat!("see https:", "//packages.somewhere.dev/simple.");
         let found = foreign_hosts(&planted("README.md", unknown));
         assert!(found.concat().contains("packages.somewhere.dev"), "{found:?}");
+    }
+
+    #[test]
+    fn unsafe_code_stands_in_one_file() {
+        assert_every_file(unsafe_code);
+    }
+
+    #[test]
+    fn a_lint_that_is_lifted_elsewhere_is_found() {
+        let text = concat!("#![expect(unsafe", "_code, reason = \"fast\")]");
+        assert!(unsafe_code(&planted("workers/src/a.rs", text)).is_some());
+        assert_eq!(unsafe_code(&planted(UNSAFE, text)), None);
     }
 
     #[test]

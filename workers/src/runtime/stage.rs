@@ -54,13 +54,21 @@ pub struct CommitLimits {
     pub outputs: usize,
     /// Time since the first record.
     pub age: Duration,
+    /// Time since the first output; `None` commits as soon as nothing is left to read.
+    pub outbox_delay: Option<Duration>,
     /// Bytes per fetch.
     pub fetch_bytes: usize,
 }
 
 impl Default for CommitLimits {
     fn default() -> Self {
-        Self { records: 200_000, outputs: 50_000, age: Duration::from_secs(1), fetch_bytes: 1 << 20 }
+        Self {
+            records: 200_000,
+            outputs: 50_000,
+            age: Duration::from_secs(1),
+            outbox_delay: None,
+            fetch_bytes: 1 << 20,
+        }
     }
 }
 
@@ -80,6 +88,8 @@ pub struct StagePorts {
 pub enum Turn {
     /// Records were stepped.
     Advanced,
+    /// All records are stepped, and are committed when that is due.
+    Waiting,
     /// All records are stepped, committed and published.
     Idle,
     /// Another owner took over; the memory was dropped.
@@ -101,6 +111,20 @@ pub enum StageError {
         partition: Partition,
         /// Why.
         source: BoxError,
+    },
+    /// Records were removed from the log before they were read (G9).
+    #[error(
+        "{role}/{partition}: the state stands at offset {next}, but the log begins at {start}: what lay between is lost; lengthen the retention, and forget this state to go on without it"
+    )]
+    Expired {
+        /// The role.
+        role: &'static str,
+        /// The partition.
+        partition: Partition,
+        /// Offset of the state.
+        next: Offset,
+        /// Oldest record of the log.
+        start: Offset,
     },
     /// The state belongs to a log that is not this one, or to more of it than there is (G9).
     #[error(
@@ -140,9 +164,14 @@ struct Owned<S> {
     base: Offset,
     /// First offset not yet stepped.
     next: Offset,
+    /// Records stepped since the last commit.
+    stepped: u64,
     next_seq: u64,
     outputs: Outputs,
+    /// When the first record since the last commit was stepped.
     since: Option<Millis>,
+    /// When the first output since the last commit was made.
+    outputs_since: Option<Millis>,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -190,21 +219,54 @@ impl<S: Stage> StageRunner<S> {
             let Some((last, _)) = group.last() else { break };
             owned.stage.step(&group, &mut owned.outputs);
             owned.next = last + 1;
+            owned.stepped += group.len() as u64;
             owned.since.get_or_insert_with(|| self.ports.clock.monotonic());
+            if !owned.outputs.is_empty() {
+                owned.outputs_since.get_or_insert_with(|| self.ports.clock.monotonic());
+            }
             if self.room(&owned) == 0 && self.commit(&mut owned).await? == Outcome::Fenced {
                 return Ok(Turn::Fenced);
             }
         }
-        if (at_end || self.is_due(&owned)) && self.commit(&mut owned).await? == Outcome::Fenced {
+        let is_due = self.is_due(&owned) || (at_end && self.limits.outbox_delay.is_none());
+        if is_due && self.commit(&mut owned).await? == Outcome::Fenced {
             return Ok(Turn::Fenced);
         }
+        let turn = match (at_end, owned.stepped) {
+            (false, _) => Turn::Advanced,
+            (true, 0) => Turn::Idle,
+            (true, _) => Turn::Waiting,
+        };
         self.owned = Some(owned);
-        Ok(if at_end { Turn::Idle } else { Turn::Advanced })
+        Ok(turn)
+    }
+
+    /// Commits and publishes what was stepped, whether that is due or not.
+    pub async fn settle(&mut self) -> Result<(), StageError> {
+        let Some(mut owned) = self.owned.take() else { return Ok(()) };
+        if self.commit(&mut owned).await? == Outcome::Stored {
+            self.owned = Some(owned);
+        }
+        Ok(())
+    }
+
+    /// Time until a commit is due; `None` where there is nothing to commit.
+    pub fn due_in(&self) -> Option<Duration> {
+        let owned = self.owned.as_ref()?;
+        let due = self.due_at(owned)?;
+        Some(Duration::from_millis((due - self.ports.clock.monotonic()).max(0)))
+    }
+
+    fn due_at(&self, owned: &Owned<S>) -> Option<Millis> {
+        let by_age = owned.since.map(|since| since + self.limits.age.millis());
+        let by_outputs = owned.outputs_since.zip(self.limits.outbox_delay);
+        let by_outputs = by_outputs.map(|(since, delay)| since + delay.millis());
+        [by_age, by_outputs].into_iter().flatten().min()
     }
 
     /// Records that may still be stepped before a commit.
     fn room(&self, owned: &Owned<S>) -> u64 {
-        self.limits.records.saturating_sub(owned.next - owned.base)
+        self.limits.records.saturating_sub(owned.stepped)
     }
 
     /// Completes when there is something to step.
@@ -231,9 +293,7 @@ impl<S: Stage> StageRunner<S> {
     /// Whether the time or the outputs ask for a commit.
     fn is_due(&self, owned: &Owned<S>) -> bool {
         owned.outputs.len() >= self.limits.outputs
-            || owned
-                .since
-                .is_some_and(|since| self.ports.clock.monotonic() - since >= self.limits.age.millis())
+            || self.due_at(owned).is_some_and(|due| self.ports.clock.monotonic() >= due)
     }
 
     async fn claim(&mut self) -> Result<Option<Owned<S>>, StageError> {
@@ -241,17 +301,19 @@ impl<S: Stage> StageRunner<S> {
         let (token, stored) = self.ports.store.claim(&self.key, owner).await?;
         // Asked after the claim: until then the owner before may append and commit beyond any end.
         let facts = self.ports.log.facts(Stream::Events).await?;
-        let end = facts.ends.get(self.key.partition as usize).copied().unwrap_or(0);
+        let of_partition =
+            |offsets: &[Offset]| offsets.get(self.key.partition as usize).copied().unwrap_or(0);
+        let (start, end) = (of_partition(&facts.starts), of_partition(&facts.ends));
         let mut stage = (self.make)();
-        let (mut base, mut next_seq) = (0, 0);
+        let (mut base, mut next, mut next_seq) = (0, start, 0);
         if let Some(stored) = stored {
-            self.check_log(&stored, facts.log_id, end)?;
+            self.check_log(&stored, facts.log_id, start, end)?;
             stage.restore(&stored.blocks).map_err(|source| StageError::State {
                 role: self.key.role,
                 partition: self.key.partition,
                 source,
             })?;
-            (base, next_seq) = (stored.next_offset, stored.next_seq);
+            (base, next, next_seq) = (stored.next_offset, stored.next_offset, stored.next_seq);
             if self.publish(token, stored.outbox).await? == Outcome::Fenced {
                 return Ok(None);
             }
@@ -262,31 +324,31 @@ impl<S: Stage> StageRunner<S> {
             token,
             log_id: facts.log_id,
             base,
-            next: base,
+            next,
+            stepped: 0,
             next_seq,
             outputs,
             since: None,
+            outputs_since: None,
         }))
     }
 
-    fn check_log(&self, stored: &Stored, found: Uuid, end: Offset) -> Result<(), StageError> {
-        if stored.log_id == found && stored.next_offset <= end {
-            return Ok(());
+    fn check_log(&self, stored: &Stored, found: Uuid, start: Offset, end: Offset) -> Result<(), StageError> {
+        let StageKey { role, partition } = self.key;
+        let next = stored.next_offset;
+        if stored.log_id != found || next > end {
+            return Err(StageError::ForeignLog { role, partition, next, stored: stored.log_id, found, end });
         }
-        Err(StageError::ForeignLog {
-            role: self.key.role,
-            partition: self.key.partition,
-            next: stored.next_offset,
-            stored: stored.log_id,
-            found,
-            end,
-        })
+        if next < start {
+            return Err(StageError::Expired { role, partition, next, start });
+        }
+        Ok(())
     }
 
     /// Stores what was stepped since the last commit, and publishes it.
     async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
-        owned.since = None;
-        if owned.next == owned.base {
+        (owned.since, owned.outputs_since) = (None, None);
+        if std::mem::take(&mut owned.stepped) == 0 {
             return Ok(Outcome::Stored);
         }
         let outbox: Vec<_> = (owned.next_seq..)

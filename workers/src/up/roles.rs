@@ -156,7 +156,7 @@ async fn drive(mut runner: Runner, mut driver: Driver) -> Result<(), StageError>
                     }
                     Turn::Fenced => tracing::warn!(partition, "another owner took a stage over"),
                     Turn::Idle if ends => return Ok(()),
-                    Turn::Idle => heard = rest(&runner, &mut driver, heard).await?,
+                    Turn::Idle | Turn::Waiting => heard = rest(&runner, &mut driver, heard).await?,
                 }
             }
             Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {

@@ -13,7 +13,7 @@ use parking_workers::{
 use crate::broker::{Broker, Topics};
 
 /// Enough for a group that is slow to notice.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Member {
     group: KafkaGroup,

@@ -29,7 +29,7 @@ fn one(record: &str) -> Parts {
     vec![(AT, [record].into_iter().collect())]
 }
 
-fn told(error: PortError) -> (ErrorKind, String) {
+fn told(error: &PortError) -> (ErrorKind, String) {
     let reason = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
     (error.kind, format!("{error}: {reason}"))
 }
@@ -51,7 +51,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn()
 async fn a_missing_topic_is_named() {
     let topics = Topics::random(1);
     let error = KafkaEventLog::open(topics.settings(Broker::shared())).await.err().unwrap();
-    let (kind, text) = told(error);
+    let (kind, text) = told(&error);
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(text.contains("there is no such topic") && text.contains(&topics.name(Stream::ALL[0])), "{text}");
 }
@@ -62,7 +62,7 @@ async fn another_number_of_partitions_is_refused() {
     topics.make(Broker::shared()).await;
     let mut settings = topics.settings(Broker::shared());
     settings.partitions = 3;
-    let (kind, text) = told(KafkaEventLog::open(settings).await.err().unwrap());
+    let (kind, text) = told(&KafkaEventLog::open(settings).await.err().unwrap());
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(text.contains("it has 2 partitions and the pipeline 3"), "{text}");
 }
@@ -81,7 +81,7 @@ async fn a_record_over_the_limit_is_refused_and_the_next_one_is_not() {
     topics.make(Broker::shared()).await;
     let log = open(&topics, Broker::shared()).await;
     let large: Records = [Bytes::from(vec![b'x'; 2_000_000])].into_iter().collect();
-    let (kind, text) = told(log.append(vec![(AT, large)]).await.unwrap_err());
+    let (kind, text) = told(&log.append(vec![(AT, large)]).await.unwrap_err());
     assert_eq!(kind, ErrorKind::Invalid, "{text}");
     assert_eq!(log.append(one("small")).await.unwrap(), [0]);
 }
@@ -116,7 +116,7 @@ async fn records_that_retention_removed_are_an_error_to_their_reader() {
     remove_up_to(&topics, 2).await;
     let started = || async { log.facts(Stream::Events).await.ok().filter(|facts| facts.starts == [2]) };
     eventually("the partition begins later", started).await;
-    let (kind, text) = told(log.read(AT, 1, usize::MAX).await.unwrap_err());
+    let (kind, text) = told(&log.read(AT, 1, usize::MAX).await.unwrap_err());
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(text.contains("were removed"), "{text}");
     assert_eq!(log.read(AT, 2, usize::MAX).await.unwrap().records.iter().next(), Some(b"c".as_slice()));
@@ -201,12 +201,12 @@ async fn an_encrypted_log_takes_who_logs_in_and_tells_others_why_not() {
 
     settings.timeout = Duration::from_secs(2);
     settings.login = login("wrong");
-    let (_, text) = told(KafkaEventLog::open(settings.clone()).await.err().unwrap());
+    let (_, text) = told(&KafkaEventLog::open(settings.clone()).await.err().unwrap());
     assert!(text.contains("check user, password and mechanism"), "{text}");
 
     settings.login = login(listener.password);
     settings.ca = None;
-    let (_, text) = told(KafkaEventLog::open(settings).await.err().unwrap());
+    let (_, text) = told(&KafkaEventLog::open(settings).await.err().unwrap());
     assert!(text.contains("certificate"), "{text}");
 }
 

@@ -116,6 +116,7 @@ impl World {
             records: 6 + chance.below(30),
             outputs: 4 + chance.index(12),
             age: Duration::from_secs(1),
+            outbox_delay: None,
             fetch_bytes: 1_500 + chance.index(8_000),
         };
         let roll = RollAfter {

@@ -7,8 +7,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::ports::{ErrorKind, PortError};
 
 /// A failed read, or a question to the brokers.
-pub(super) fn read_error(attempt: impl Into<String>, error: KafkaError) -> PortError {
-    let kind = match class(&error) {
+pub(super) fn read_error(attempt: impl Into<String>, error: &KafkaError) -> PortError {
+    let kind = match class(error) {
         Class::Passing | Class::Unanswered => ErrorKind::Transient,
         Class::Lasting => ErrorKind::Invalid,
     };
@@ -16,8 +16,8 @@ pub(super) fn read_error(attempt: impl Into<String>, error: KafkaError) -> PortE
 }
 
 /// A failed write.
-pub(super) fn write_error(attempt: impl Into<String>, error: KafkaError) -> PortError {
-    let kind = match class(&error) {
+pub(super) fn write_error(attempt: impl Into<String>, error: &KafkaError) -> PortError {
+    let kind = match class(error) {
         Class::Passing => ErrorKind::Transient,
         Class::Unanswered => ErrorKind::Ambiguous,
         Class::Lasting => ErrorKind::Invalid,
@@ -77,8 +77,8 @@ fn class(error: &KafkaError) -> Class {
     }
 }
 
-fn explained(kind: ErrorKind, attempt: String, error: KafkaError) -> PortError {
-    let cure = match code(&error) {
+fn explained(kind: ErrorKind, attempt: String, error: &KafkaError) -> PortError {
+    let cure = match code(error) {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             "; make the topic with the pipeline's number of partitions"
         }
@@ -102,14 +102,14 @@ mod tests {
     #[test]
     fn a_write_without_an_answer_may_have_happened() {
         let timeout = || KafkaError::MessageProduction(Code::MessageTimedOut);
-        assert_eq!(write_error("append", timeout()).kind, ErrorKind::Ambiguous);
-        assert_eq!(read_error("read", timeout()).kind, ErrorKind::Transient);
+        assert_eq!(write_error("append", &timeout()).kind, ErrorKind::Ambiguous);
+        assert_eq!(read_error("read", &timeout()).kind, ErrorKind::Transient);
     }
 
     #[test]
     fn a_refused_write_did_not_happen() {
         let refused = KafkaError::MessageProduction(Code::NotEnoughReplicas);
-        assert_eq!(write_error("append", refused).kind, ErrorKind::Transient);
+        assert_eq!(write_error("append", &refused).kind, ErrorKind::Transient);
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             (KafkaError::MetadataFetch(Code::SaslAuthenticationFailed), "check user, password and mechanism"),
             (KafkaError::AdminOp(Code::UnknownTopicOrPartition), "the pipeline's number of partitions"),
         ] {
-            let error = read_error("read", error);
+            let error = read_error("read", &error);
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(error.source.unwrap().to_string().ends_with(cure));
         }

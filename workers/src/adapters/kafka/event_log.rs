@@ -66,7 +66,7 @@ impl KafkaEventLog {
     pub async fn open(settings: KafkaSettings) -> PortResult<Self> {
         let attempt = || format!("opening the log at {}", settings.bootstrap_servers);
         let client = Client::from_config_and_context(&settings.reader(), Troubles::default());
-        let client = Arc::new(client.map_err(|error| read_error(attempt(), error))?);
+        let client = Arc::new(client.map_err(|error| read_error(attempt(), &error))?);
         let ends = Arc::new(AtomicBool::new(false));
         listen(&client, &ends).map_err(|error| PortError::caused(ErrorKind::Transient, attempt(), error))?;
         let topics: BTreeMap<Stream, Arc<str>> =
@@ -102,7 +102,8 @@ impl KafkaEventLog {
         let (client, name, timeout) = (Arc::clone(&self.client), Arc::clone(topic), self.timeout);
         let count = blocking(move || {
             let metadata = client.fetch_metadata(Some(&name), timeout);
-            let metadata = metadata.map_err(|error| read_error(format!("asking for topic {name}"), error))?;
+            let metadata =
+                metadata.map_err(|error| read_error(format!("asking for topic {name}"), &error))?;
             let topic = metadata.topics().iter().find(|topic| topic.name() == &*name);
             Ok(topic.filter(|topic| topic.error().is_none()).map(|topic| topic.partitions().len()))
         });
@@ -127,7 +128,7 @@ impl KafkaEventLog {
         match self.client.context().take() {
             Some((trouble, reason)) => {
                 tracing::debug!("{error}");
-                read_error(format!("{}: {reason}", error.attempt), trouble)
+                read_error(format!("{}: {reason}", error.attempt), &trouble)
             }
             None => error,
         }
@@ -201,10 +202,8 @@ impl EventLog for KafkaEventLog {
         }
         let mut sent = Vec::with_capacity(parts.len());
         for (target, (_, records)) in targets.iter().zip(&parts) {
-            sent.push(match records.is_empty() {
-                true => None,
-                false => Some(self.producer.send(target, records).await?),
-            });
+            let nothing = records.is_empty();
+            sent.push(if nothing { None } else { Some(self.producer.send(target, records).await?) });
         }
         let mut firsts = Vec::with_capacity(parts.len());
         for ((target, (at, _)), delivery) in targets.iter().zip(&parts).zip(&sent) {
@@ -256,6 +255,6 @@ fn fetch_log_id(client: &Client, topic: &str, timeout: Duration) -> PortResult<U
         PortError::caused(ErrorKind::Transient, attempt(), "the cluster does not tell its id")
     })?;
     let id = fetch_topic_id(client.client(), topic, timeout);
-    let id = id.map_err(|error| read_error(attempt(), error))?;
+    let id = id.map_err(|error| read_error(attempt(), &error))?;
     Ok(Uuid::new_v5(&id, cluster.as_bytes()))
 }

@@ -61,7 +61,7 @@ impl ConsumerContext for Member {
             failed => Err(KafkaError::Rebalance(failed.into())),
         };
         if let Err(error) = moved {
-            self.tell(Err(read_error("sharing the partitions", error)));
+            self.tell(Err(read_error("sharing the partitions", &error)));
         }
     }
 }
@@ -118,7 +118,7 @@ impl KafkaGroup {
         let (tell, changes) = mpsc::unbounded_channel();
         let leaves = Arc::new(AtomicBool::new(false));
         let member = Member { changes: tell, leaves: Arc::clone(&leaves) };
-        let failed = |error| read_error(attempt(), error);
+        let failed = |error| read_error(attempt(), &error);
         let client = Client::from_config_and_context(&settings.member(instance), member).map_err(failed)?;
         client.subscribe(&[&topic]).map_err(failed)?;
         let client = Arc::new(client);
@@ -132,7 +132,7 @@ impl KafkaGroup {
         positions: &[(Partition, Offset)],
         mode: CommitMode,
     ) -> PortResult<KafkaResult<()>> {
-        let failed = |error| read_error("reporting positions", error);
+        let failed = |error| read_error("reporting positions", &error);
         let mut list = TopicPartitionList::new();
         for (partition, offset) in positions {
             let place = Place::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
@@ -189,7 +189,7 @@ impl Membership for KafkaGroup {
             return Ok(());
         }
         let done = self.commit(positions, CommitMode::Async).await?;
-        done.map_err(|error| read_error("reporting positions", error))
+        done.map_err(|error| read_error("reporting positions", &error))
     }
 
     async fn is_current(&self, position: (Partition, Offset)) -> PortResult<bool> {
@@ -206,7 +206,7 @@ impl Membership for KafkaGroup {
                     | RDKafkaErrorCode::Fatal
                     | RDKafkaErrorCode::NoOffset,
                 ) => Ok(false),
-                _ => Err(read_error("asking whether the group still knows this member", error)),
+                _ => Err(read_error("asking whether the group still knows this member", &error)),
             },
         }
     }

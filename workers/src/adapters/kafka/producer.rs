@@ -143,7 +143,7 @@ impl Producer {
     /// First offset of what was sent, once it is durable.
     pub(super) async fn confirm(&self, target: &Target<'_>, delivery: &Delivery) -> PortResult<Offset> {
         let failed =
-            |error| write_error(format!("appending to {}/{}", target.topic, target.partition), error);
+            |error| write_error(format!("appending to {}/{}", target.topic, target.partition), &error);
         let (first, end) = delivery.answered().await.map_err(failed)?;
         target.known_end.reaches(end);
         Ok(first)
@@ -156,7 +156,7 @@ impl Producer {
         }
         let context = Deliveries { room: Arc::clone(&self.room) };
         let new = Client::from_config_and_context(&self.config, context);
-        let new = Arc::new(new.map_err(|error| read_error("starting a producer", error))?);
+        let new = Arc::new(new.map_err(|error| read_error("starting a producer", &error))?);
         *client = Some(Arc::clone(&new));
         Ok(new)
     }

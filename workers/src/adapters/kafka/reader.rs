@@ -142,7 +142,7 @@ impl Reader {
                 Polled::Nothing => return Ok(false),
                 Polled::Failed(error) => {
                     self.stop();
-                    return Err(self.failed(error));
+                    return Err(self.failed(&error));
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Reader {
     /// First offset and end of the partition, as the brokers tell them now.
     pub(super) fn fetch_ends(&self) -> PortResult<(Offset, Offset)> {
         let ends = self.client.fetch_watermarks(&self.topic, self.partition, self.timeout);
-        let (start, end) = ends.map_err(|error| self.failed(error))?;
+        let (start, end) = ends.map_err(|error| self.failed(&error))?;
         let (start, end) = (start.try_into().unwrap_or_default(), end.try_into().unwrap_or_default());
         self.known_end.reaches(end);
         Ok((start, end))
@@ -181,7 +181,7 @@ impl Reader {
             .map_err(|error| PortError::caused(ErrorKind::Invalid, self.attempt(from), error))?;
         let assigned =
             self.place(Place::Offset(offset)).and_then(|place| self.client.incremental_assign(&place));
-        assigned.map_err(|error| self.failed(error))?;
+        assigned.map_err(|error| self.failed(&error))?;
         self.next = Some(from);
         self.at_end = from == end;
         Ok(from < end)
@@ -227,7 +227,7 @@ impl Reader {
                     self.at_end = true;
                     continue;
                 }
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => return Err(self.failed(&error)),
             };
             let offset = message.offset().try_into().unwrap_or_default();
             let record = message.payload().unwrap_or_default();
@@ -282,7 +282,7 @@ impl Reader {
         format!("reading {}/{} at offset {from}", self.topic, self.partition)
     }
 
-    fn failed(&self, error: KafkaError) -> PortError {
+    fn failed(&self, error: &KafkaError) -> PortError {
         read_error(format!("reading {}/{}", self.topic, self.partition), error)
     }
 }

@@ -72,7 +72,7 @@ async fn run_to(mut runner: Runner, end: Offset) -> Result<Runner, BenchError> {
     loop {
         match runner.turn().await? {
             Turn::Idle if runner.next_offset().is_some_and(|next| next >= end) => return Ok(runner),
-            Turn::Idle => runner.wait().await?,
+            Turn::Idle | Turn::Waiting => runner.wait().await?,
             Turn::Advanced => tokio::task::yield_now().await,
             Turn::Fenced => return Err(BenchError::Wrong("a stage was fenced by nobody".to_owned())),
         }
