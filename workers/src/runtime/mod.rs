@@ -5,6 +5,8 @@ pub mod archive;
 pub mod notify;
 pub mod occupancy;
 pub mod outputs;
+pub mod rest;
 pub mod role;
+pub mod share;
 pub mod stage;
 mod tick;

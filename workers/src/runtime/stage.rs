@@ -197,6 +197,11 @@ impl<S: Stage> StageRunner<S> {
         self.owned.as_ref().map(|owned| owned.next)
     }
 
+    /// First offset not yet committed, if the stage is owned.
+    pub fn committed_offset(&self) -> Option<Offset> {
+        self.owned.as_ref().map(|owned| if owned.stepped == 0 { owned.next } else { owned.base })
+    }
+
     /// The stage in memory, if it is owned.
     pub fn stage(&self) -> Option<&S> {
         self.owned.as_ref().map(|owned| &owned.stage)

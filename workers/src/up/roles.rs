@@ -16,6 +16,7 @@ use crate::{
     ports::{ErrorKind, PortError, clock::Clock},
     runtime::{
         archive::Flush,
+        rest::Silence,
         role::{RoleStage, Together},
         stage::{StageError, StageRunner, Turn},
     },
@@ -38,9 +39,7 @@ struct Driver {
     board: Arc<StatusBoard>,
     clock: Arc<dyn Clock>,
     ends: watch::Receiver<bool>,
-    /// Silence after which time is told by a tick; absent where none may be written.
-    idle_after: Option<Duration>,
-    tenant: String,
+    silence: Silence,
 }
 
 impl Roles {
@@ -59,9 +58,12 @@ impl Roles {
             board: Arc::clone(board),
             clock: Arc::clone(&pipeline.ports.clock),
             ends,
-            idle_after: (!pipeline.options.until_idle)
-                .then(|| pipeline.deployment.pipeline.spec.events.idle_after()),
-            tenant: pipeline.name.clone(),
+            silence: Silence {
+                clock: Arc::clone(&pipeline.ports.clock),
+                idle_after: (!pipeline.options.until_idle)
+                    .then(|| pipeline.deployment.pipeline.spec.events.idle_after()),
+                tenant: pipeline.name.clone(),
+            },
         };
         let stages = start_stages(pipeline, &load_rules(pipeline, board), &driver);
         Self { stages, archive, stages_end, archive_ends }
@@ -156,7 +158,12 @@ async fn drive(mut runner: Runner, mut driver: Driver) -> Result<(), StageError>
                     }
                     Turn::Fenced => tracing::warn!(partition, "another owner took a stage over"),
                     Turn::Idle if ends => return Ok(()),
-                    Turn::Idle | Turn::Waiting => heard = rest(&runner, &mut driver, heard).await?,
+                    Turn::Idle | Turn::Waiting => {
+                        heard = tokio::select! {
+                            rested = driver.silence.rest(&runner, heard) => rested?,
+                            _ = driver.ends.changed() => heard,
+                        };
+                    }
                 }
             }
             Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {
@@ -165,30 +172,6 @@ async fn drive(mut runner: Runner, mut driver: Driver) -> Result<(), StageError>
                 driver.clock.pause(REST).await;
             }
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Waits for records; after long silence it tells the time that has passed. Answers when something was
-/// last heard.
-async fn rest(runner: &Runner, driver: &mut Driver, heard: i64) -> Result<i64, StageError> {
-    let silence = driver.idle_after.filter(|_| runner.tells_time());
-    let now = driver.clock.monotonic();
-    let left = silence.map(|after| Duration::from_millis((after.millis() - (now - heard)).max(0)));
-    let clock = Arc::clone(&driver.clock);
-    let silent = async move {
-        match left {
-            Some(left) => clock.pause(left).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        arrived = runner.wait() => arrived.map(|()| heard),
-        _ = driver.ends.changed() => Ok(heard),
-        () = silent => {
-            let now = driver.clock.monotonic();
-            runner.tick(&driver.tenant, Duration::from_millis(now - heard)).await?;
-            Ok(now)
         }
     }
 }

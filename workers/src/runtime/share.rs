@@ -1,0 +1,307 @@
+//! A member's share of the partitions: one stage each, begun and ended as the group says.
+//!
+//! Must not know what a stage does. Invariants: a partition that is asked back is committed before it is released;
+//! one that was lost is dropped as it stands; trouble with one partition holds back no other, is told on the board,
+//! and is tried again without end, more and more slowly.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use parking_crds::{duration::Duration, event::Millis};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    rest::Silence,
+    stage::{Stage, StageError, StageRunner, Turn},
+};
+use crate::ports::{
+    PortResult,
+    event_log::{Offset, Partition},
+    membership::{Change, Membership},
+};
+
+const FIRST_PAUSE: Millis = 100;
+const LONGEST_PAUSE: Millis = 10_000;
+/// How often positions are told to those who measure lag.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// How one partition stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionStanding {
+    /// First offset that is not committed, once the partition was taken over.
+    pub committed: Option<Offset>,
+    /// What is wrong; absent when all is well.
+    pub trouble: Option<String>,
+    /// Failures since the partition was assigned.
+    pub failures: u64,
+}
+
+/// Where stages write down how they stand. A clone is the same board.
+#[derive(Clone, Debug, Default)]
+pub struct ShareBoard(Arc<Mutex<BTreeMap<Partition, PartitionStanding>>>);
+
+impl ShareBoard {
+    /// Every partition of the share.
+    pub fn read(&self) -> BTreeMap<Partition, PartitionStanding> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, partition: Partition, change: impl FnOnce(&mut PartitionStanding)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default());
+    }
+
+    fn remove(&self, partition: Partition) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+
+    fn positions(&self) -> Vec<(Partition, Offset)> {
+        let standings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        standings.iter().filter_map(|(partition, one)| Some((*partition, one.committed?))).collect()
+    }
+}
+
+/// What a stage's task is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Work,
+    Settle,
+}
+
+struct Task {
+    order: watch::Sender<Order>,
+    abort: AbortHandle,
+}
+
+/// See the module.
+pub struct Share<M> {
+    membership: Arc<dyn Membership>,
+    silence: Silence,
+    make: M,
+    board: ShareBoard,
+    stages: JoinSet<Partition>,
+    tasks: BTreeMap<Partition, Task>,
+    /// What was reported last.
+    told: Vec<(Partition, Offset)>,
+}
+
+impl<S, M> Share<M>
+where
+    S: Stage + 'static,
+    M: Fn(Partition) -> StageRunner<S>,
+{
+    /// A share of nothing yet; `make` gives the runner of a partition.
+    pub fn new(membership: Arc<dyn Membership>, silence: Silence, board: ShareBoard, make: M) -> Self {
+        Self {
+            membership,
+            silence,
+            make,
+            board,
+            stages: JoinSet::new(),
+            tasks: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Works until `stop` completes; then what was done is committed and the group is left.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> PortResult<()> {
+        let membership = Arc::clone(&self.membership);
+        let clock = Arc::clone(&self.silence.clock);
+        let mut stop = Box::pin(stop);
+        loop {
+            tokio::select! {
+                change = membership.change() => self.apply(change?).await,
+                () = clock.pause(REPORT) => self.report().await,
+                () = &mut stop => break,
+            }
+        }
+        let all: Vec<_> = self.tasks.keys().copied().collect();
+        self.settle(&all).await;
+        membership.leave().await
+    }
+
+    async fn apply(&mut self, change: Change) {
+        match change {
+            Change::Assigned(partitions) => {
+                for partition in partitions {
+                    self.begin(partition);
+                }
+            }
+            Change::Revoked(partitions, release) => {
+                self.settle(&partitions).await;
+                drop(release);
+            }
+            Change::Lost(partitions) => {
+                for partition in &partitions {
+                    if let Some(task) = self.tasks.get(partition) {
+                        task.abort.abort();
+                    }
+                }
+                self.await_ends(&partitions).await;
+                self.forget(&partitions);
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "partitions of a share run side by side")]
+    fn begin(&mut self, partition: Partition) {
+        let (order, orders) = watch::channel(Order::Work);
+        self.board.change(partition, |standing| *standing = PartitionStanding::default());
+        let work = Work {
+            runner: (self.make)(partition),
+            membership: Arc::clone(&self.membership),
+            silence: self.silence.clone(),
+            board: self.board.clone(),
+            orders,
+        };
+        let abort = self.stages.spawn(async move {
+            work.run(partition).await;
+            partition
+        });
+        self.tasks.insert(partition, Task { order, abort });
+    }
+
+    /// Lets stages commit what they have done, tells how far they came, and ends them.
+    async fn settle(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if let Some(task) = self.tasks.get(partition) {
+                task.order.send_replace(Order::Settle);
+            }
+        }
+        self.await_ends(partitions).await;
+        self.report().await;
+        self.forget(partitions);
+    }
+
+    /// Waits until none of the partitions has a task.
+    async fn await_ends(&mut self, partitions: &[Partition]) {
+        let runs = |tasks: &BTreeMap<Partition, Task>| {
+            partitions
+                .iter()
+                .any(|partition| tasks.get(partition).is_some_and(|task| !task.abort.is_finished()))
+        };
+        while runs(&self.tasks) {
+            if self.stages.join_next().await.is_none() {
+                break;
+            }
+        }
+    }
+
+    fn forget(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.tasks.remove(partition);
+            self.board.remove(*partition);
+        }
+    }
+
+    async fn report(&mut self) {
+        let positions = self.board.positions();
+        if positions == self.told {
+            return;
+        }
+        match self.membership.report(&positions).await {
+            Ok(()) => self.told = positions,
+            Err(error) => tracing::debug!("positions not told: {error}"),
+        }
+    }
+}
+
+/// The task of one partition.
+struct Work<S> {
+    runner: StageRunner<S>,
+    membership: Arc<dyn Membership>,
+    silence: Silence,
+    board: ShareBoard,
+    orders: watch::Receiver<Order>,
+}
+
+impl<S: Stage> Work<S> {
+    async fn run(mut self, partition: Partition) {
+        let (mut pause, mut heard) = (FIRST_PAUSE, self.silence.clock.monotonic());
+        while *self.orders.borrow_and_update() == Order::Work {
+            match self.turn(partition, heard).await {
+                Ok(at) => (pause, heard) = (FIRST_PAUSE, at),
+                Err(error) => {
+                    self.tell(partition, &error);
+                    let clock = Arc::clone(&self.silence.clock);
+                    self.unless_ordered(clock.pause(Duration::from_millis(pause))).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        if let Err(error) = self.runner.settle().await {
+            tracing::warn!(partition, "what was done since the last commit is done again: {error}");
+        }
+        self.stands(partition);
+    }
+
+    /// One turn, and the rest after it where there is nothing to read. Answers when something was last heard.
+    async fn turn(&mut self, partition: Partition, heard: Millis) -> Result<Millis, StageError> {
+        let turn = self.runner.turn().await?;
+        self.stands(partition);
+        match turn {
+            Turn::Advanced => {
+                tokio::task::yield_now().await;
+                Ok(self.silence.clock.monotonic())
+            }
+            Turn::Idle | Turn::Waiting => {
+                let mut orders = self.orders.clone();
+                tokio::select! {
+                    rested = self.silence.rest(&self.runner, heard) => rested,
+                    _ = orders.changed() => Ok(heard),
+                }
+            }
+            Turn::Fenced => {
+                tracing::warn!(partition, "another owner took a stage over");
+                self.until_current(partition).await?;
+                Ok(heard)
+            }
+        }
+    }
+
+    /// A member that the group has forgotten claims nothing: it would only disturb who owns the partition now.
+    async fn until_current(&mut self, partition: Partition) -> Result<(), StageError> {
+        let committed = self.board.read().get(&partition).and_then(|standing| standing.committed);
+        let Some(committed) = committed else { return Ok(()) };
+        while *self.orders.borrow() == Order::Work
+            && !self.membership.is_current((partition, committed)).await?
+        {
+            let clock = Arc::clone(&self.silence.clock);
+            self.unless_ordered(clock.pause(REPORT)).await;
+        }
+        Ok(())
+    }
+
+    async fn unless_ordered(&self, wait: impl Future<Output = ()>) {
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            () = wait => {}
+            _ = orders.changed() => {}
+        }
+    }
+
+    fn stands(&self, partition: Partition) {
+        let committed = self.runner.committed_offset();
+        self.board.change(partition, |standing| {
+            standing.committed = committed.or(standing.committed);
+            if committed.is_some() {
+                standing.trouble = None;
+            }
+        });
+    }
+
+    fn tell(&self, partition: Partition, error: &StageError) {
+        tracing::warn!(partition, "a stage failed, trying again: {}", crate::sentence::sentence(error));
+        self.board.change(partition, |standing| {
+            standing.trouble = Some(crate::sentence::sentence(error));
+            standing.failures += 1;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    adapters::memory::{MemoryClock, MemoryEventLog, MemoryStateStore},
+    ports::{
+        ErrorKind, PortError,
+        event_log::{EventLog, Records, Stream, StreamPartition},
+        membership::Release,
+        state_store::{BlockKey, Commit, Outcome, StageKey, StateStore, Stored, Token},
+    },
+    runtime::{
+        outputs::Outputs,
+        stage::{BoxError, CommitLimits, StagePorts},
+    },
+};
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// Keeps nothing: how far it is says all.
+struct Reading;
+
+impl Stage for Reading {
+    const ROLE: &'static str = "reading";
+
+    fn step(&mut self, _: &[(Offset, &[u8])], _: &mut Outputs) {}
+
+    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
+        Vec::new()
+    }
+
+    fn restore(&mut self, _: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// A group that says what the test says.
+struct Group {
+    changes: AsyncMutex<mpsc::UnboundedReceiver<Change>>,
+    knows_us: AtomicBool,
+    asked: mpsc::UnboundedSender<()>,
+    reports: Mutex<Vec<(Partition, Offset)>>,
+    left: AtomicBool,
+}
+
+#[async_trait]
+impl Membership for Group {
+    async fn change(&self) -> PortResult<Change> {
+        match self.changes.lock().await.recv().await {
+            Some(change) => Ok(change),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn report(&self, positions: &[(Partition, Offset)]) -> PortResult<()> {
+        *self.reports.lock().unwrap() = positions.to_vec();
+        Ok(())
+    }
+
+    async fn is_current(&self, _: (Partition, Offset)) -> PortResult<bool> {
+        self.asked.send(()).unwrap();
+        Ok(self.knows_us.load(Ordering::Acquire))
+    }
+
+    async fn leave(&self) -> PortResult<()> {
+        self.left.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// A store that is out of order for some partitions.
+#[derive(Clone, Default)]
+struct Store {
+    inner: MemoryStateStore,
+    broken: Arc<Mutex<Vec<Partition>>>,
+}
+
+impl Store {
+    fn check(&self, stage: &StageKey) -> PortResult<()> {
+        match self.broken.lock().unwrap().contains(&stage.partition) {
+            true => Err(PortError::new(ErrorKind::Transient, "talking to the store")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for Store {
+    async fn claim(&self, stage: &StageKey, owner: Uuid) -> PortResult<(Token, Option<Stored>)> {
+        self.check(stage)?;
+        self.inner.claim(stage, owner).await
+    }
+
+    async fn commit(&self, stage: &StageKey, commit: Commit) -> PortResult<Outcome> {
+        self.check(stage)?;
+        self.inner.commit(stage, commit).await
+    }
+
+    async fn trim(&self, stage: &StageKey, token: Token, through: u64) -> PortResult<Outcome> {
+        self.inner.trim(stage, token, through).await
+    }
+
+    async fn peek(&self, stage: &StageKey) -> PortResult<Option<Stored>> {
+        self.inner.peek(stage).await
+    }
+}
+
+struct World {
+    log: MemoryEventLog,
+    store: Store,
+    clock: MemoryClock,
+    board: ShareBoard,
+    group: Arc<Group>,
+    tell: mpsc::UnboundedSender<Change>,
+    asked: mpsc::UnboundedReceiver<()>,
+}
+
+impl World {
+    async fn new(records: &[&str]) -> Self {
+        let log = MemoryEventLog::new(Uuid::nil(), 2);
+        for partition in 0..2 {
+            let records: Records = records.iter().collect();
+            let at = StreamPartition { stream: Stream::Events, partition };
+            log.append(vec![(at, records)]).await.unwrap();
+        }
+        let (tell, changes) = mpsc::unbounded_channel();
+        let (tell_asked, asked) = mpsc::unbounded_channel();
+        let group = Group {
+            changes: AsyncMutex::new(changes),
+            knows_us: AtomicBool::new(true),
+            asked: tell_asked,
+            reports: Mutex::default(),
+            left: AtomicBool::new(false),
+        };
+        let (store, clock) = (Store::default(), MemoryClock::new(0));
+        Self { log, store, clock, board: ShareBoard::default(), group: Arc::new(group), tell, asked }
+    }
+
+    fn runner(&self, partition: Partition) -> StageRunner<Reading> {
+        let ports = StagePorts {
+            log: Arc::new(self.log.clone()),
+            store: Arc::new(self.store.clone()),
+            clock: Arc::new(self.clock.clone()),
+        };
+        let limits = CommitLimits { age: LONG, outbox_delay: Some(LONG), ..CommitLimits::default() };
+        StageRunner::new(ports, partition, limits, || Reading, || Uuid::from_u128(1))
+    }
+
+    /// Runs a share beside the story, and stops it at the story's end.
+    async fn run(&self, story: impl Future<Output = ()>) {
+        let (ends, end) = watch::channel(false);
+        let silence =
+            Silence { clock: Arc::new(self.clock.clone()), idle_after: None, tenant: "city".to_owned() };
+        let make = |partition| self.runner(partition);
+        let share = Share::new(Arc::clone(&self.group) as Arc<_>, silence, self.board.clone(), make);
+        let stop = async move {
+            let mut end = end;
+            let _ = end.wait_for(|end| *end).await;
+        };
+        let story = async {
+            story.await;
+            ends.send_replace(true);
+        };
+        let (ended, ()) = tokio::join!(share.run(stop), story);
+        ended.unwrap();
+    }
+
+    async fn committed(&self, partition: Partition) -> Option<Offset> {
+        let stage = StageKey { role: Reading::ROLE, partition };
+        self.store.peek(&stage).await.unwrap().map(|stored| stored.next_offset)
+    }
+
+    async fn until(&self, holds: impl Fn(&BTreeMap<Partition, PartitionStanding>) -> bool) {
+        while !holds(&self.board.read()) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Until all that is there was stepped; nothing is committed by then.
+    async fn until_taken_over(&self, partition: Partition) {
+        self.until(|board| board.get(&partition).is_some_and(|one| one.committed == Some(0))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_is_asked_back_is_committed_before_it_is_released() {
+    let world = World::new(&["a", "b"]).await;
+    let (released, was_released) = mpsc::unbounded_channel();
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0, 1])).unwrap();
+            world.until_taken_over(0).await;
+            world.until_taken_over(1).await;
+            let store = world.store.clone();
+            let release = Release::new(move || {
+                let stage = StageKey { role: Reading::ROLE, partition: 0 };
+                let peeked = futures_now(store.inner.peek(&stage));
+                released.send(peeked.map(|stored| stored.next_offset)).unwrap();
+            });
+            world.tell.send(Change::Revoked(vec![0], release)).unwrap();
+            let mut was_released = was_released;
+            assert_eq!(was_released.recv().await.unwrap(), Some(2));
+            assert_eq!(world.board.read().keys().copied().collect::<Vec<_>>(), [1]);
+        })
+        .await;
+}
+
+/// The answer of a store in memory, which never waits.
+fn futures_now(peek: impl Future<Output = PortResult<Option<Stored>>>) -> Option<Stored> {
+    let mut peek = Box::pin(peek);
+    match peek.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(answer) => answer.unwrap(),
+        std::task::Poll::Pending => panic!("a store in memory waited"),
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_was_lost_is_dropped_as_it_stands() {
+    let world = World::new(&["a", "b"]).await;
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0])).unwrap();
+            world.until_taken_over(0).await;
+            world.tell.send(Change::Lost(vec![0])).unwrap();
+            world.until(BTreeMap::is_empty).await;
+        })
+        .await;
+    assert_eq!(world.committed(0).await, None);
+}
+
+#[tokio::test]
+async fn who_is_told_to_stop_commits_tells_its_positions_and_leaves() {
+    let world = World::new(&["a", "b", "c"]).await;
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0, 1])).unwrap();
+            world.until_taken_over(0).await;
+            world.until_taken_over(1).await;
+        })
+        .await;
+    assert_eq!((world.committed(0).await, world.committed(1).await), (Some(3), Some(3)));
+    assert_eq!(*world.group.reports.lock().unwrap(), [(0, 3), (1, 3)]);
+    assert!(world.group.left.load(Ordering::Acquire));
+}
+
+#[tokio::test]
+async fn trouble_with_one_partition_is_told_holds_back_no_other_and_passes() {
+    let world = World::new(&["a"]).await;
+    world.store.broken.lock().unwrap().push(0);
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0, 1])).unwrap();
+            world.until_taken_over(1).await;
+            world.until(|board| board[&0].trouble.is_some()).await;
+            assert_eq!(world.board.read()[&0].trouble.as_deref(), Some("talking to the store failed"));
+            world.store.broken.lock().unwrap().clear();
+            world.clock.advance(Duration::from_millis(LONGEST_PAUSE));
+            world.until_taken_over(0).await;
+            assert_eq!(world.board.read()[&0].trouble, None);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_member_that_the_group_has_forgotten_claims_nothing() {
+    let mut world = World::new(&["a"]).await;
+    world.group.knows_us.store(false, Ordering::Release);
+    let (_, other) = mpsc::unbounded_channel::<()>();
+    let mut asked = std::mem::replace(&mut world.asked, other);
+    let stage = StageKey { role: Reading::ROLE, partition: 0 };
+    let mut owner = None;
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0])).unwrap();
+            world.until_taken_over(0).await;
+            owner = Some(world.store.claim(&stage, Uuid::from_u128(2)).await.unwrap().0);
+            // The commit that becomes due is fenced.
+            world.clock.advance(LONG);
+            asked.recv().await.unwrap();
+            world.clock.advance(REPORT);
+            asked.recv().await.unwrap();
+            world.tell.send(Change::Lost(vec![0])).unwrap();
+            world.until(BTreeMap::is_empty).await;
+        })
+        .await;
+    let log_id = world.log.facts(Stream::Events).await.unwrap().log_id;
+    let commit = Commit { token: owner.unwrap(), log_id, base: 0, next: 1, blocks: vec![], outbox: vec![] };
+    assert_eq!(world.store.commit(&stage, commit).await.unwrap(), Outcome::Stored, "it owns the stage still");
+}
