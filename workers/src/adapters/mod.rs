@@ -11,4 +11,8 @@ pub mod embedded;
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;
 pub mod memory;
+mod outbox;
+#[cfg(feature = "redis")]
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
+pub mod redis;
 pub mod webhook_notifier;
