@@ -65,7 +65,10 @@ impl Proxy {
     ///
     /// # Errors
     /// When no port is to be had.
-    #[expect(clippy::disallowed_methods, reason = "outside the system under test threads are free to be used")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "outside the system under test threads are free to be used"
+    )]
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -158,7 +161,10 @@ impl Shared {
     }
 
     /// Waits while nothing may pass this way; `false` when the proxy has ended.
-    #[expect(clippy::disallowed_methods, reason = "outside the system under test the real clock is the only one")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "outside the system under test the real clock is the only one"
+    )]
     fn wait(&self, direction: Direction) -> bool {
         if let Fault::Latency(time) = self.fault() {
             thread::sleep(time);
@@ -291,7 +297,11 @@ mod tests {
         for fault in [Fault::BlackHole, Fault::Deaf(Direction::ToClient), Fault::Deaf(Direction::ToServer)] {
             proxy.set(fault);
             let mut stream = connected(&proxy);
-            assert_eq!(said(&mut stream, b"lost").unwrap_err().kind(), io::ErrorKind::WouldBlock, "{fault:?}");
+            assert_eq!(
+                said(&mut stream, b"lost").unwrap_err().kind(),
+                io::ErrorKind::WouldBlock,
+                "{fault:?}"
+            );
         }
         proxy.set(Fault::None);
         assert_eq!(said(&mut stream, b"after").unwrap(), b"after");

@@ -67,6 +67,33 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
+impl TlsFiles {
+    /// Makes them for 127.0.0.1, for one day, in a folder.
+    ///
+    /// # Errors
+    /// When `openssl` is missing or refuses.
+    pub fn make(folder: &Path) -> io::Result<Self> {
+        let files = Self {
+            certificate: folder.join("tls.pem"),
+            key: folder.join("tls.key"),
+            ca: folder.join("ca.pem"),
+        };
+        fs::write(folder.join("extensions"), "subjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n")?;
+        let steps = [
+            "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test-authority -keyout ca.key -out ca.pem",
+            "req -newkey rsa:2048 -nodes -subj /CN=redis -keyout tls.key -out request",
+            "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile extensions -out tls.pem",
+        ];
+        for step in steps {
+            let done = Command::new("openssl").args(step.split(' ')).current_dir(folder).output()?;
+            if !done.status.success() {
+                return Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned()));
+            }
+        }
+        Ok(files)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -168,7 +195,9 @@ impl Redis {
 
     fn start_once(options: Options) -> io::Result<Self> {
         let root = tempfile::tempdir()?;
-        let node = |kind: &str, number: usize| Node::new(root.path(), &format!("{kind}-{number}"), kind == "sentinel");
+        let node = |kind: &str, number: usize| {
+            Node::new(root.path(), &format!("{kind}-{number}"), kind == "sentinel")
+        };
         let servers = (0..options.servers).map(|n| node("server", n)).collect::<io::Result<_>>()?;
         let sentinels = (0..options.sentinels).map(|n| node("sentinel", n)).collect::<io::Result<_>>()?;
         let folder = shell(HOLD_FOLDER, root.path()).spawn()?;
@@ -187,7 +216,10 @@ impl Redis {
             self.launch(number, false, &config)?;
         }
         eventually("the servers answer", Duration::from_secs(5), || {
-            self.servers().into_iter().all(|server| self.ask::<String>(server, &["PING"]).is_ok()).then_some(())
+            self.servers()
+                .into_iter()
+                .all(|server| self.ask::<String>(server, &["PING"]).is_ok())
+                .then_some(())
         })?;
         for number in 0..self.sentinels.len() {
             let config = self.sentinel_config(number, master)?;
@@ -342,6 +374,8 @@ impl Redis {
         let client = match &self.options.tls {
             None => Client::open(info),
             Some(files) => {
+                // Fails where one is there already, which is as good.
+                let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
                 let place = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
                 let root_cert = Some(fs::read(&files.ca)?);
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert };

@@ -61,7 +61,9 @@ pub(super) fn port_error(attempt: &str, error: RedisError, effect: Effect) -> Po
     let advice = match (kind, error.code()) {
         (ErrorKind::Full, _) => "the Redis is full (maxmemory): give it more memory",
         (ErrorKind::Corrupt, _) => "a key of the store holds something else: the prefix is used by others",
-        (_, Some("NOPERM")) => "the user may not run the command: grant it EVALSHA, SCRIPT LOAD and the prefix",
+        (_, Some("NOPERM")) => {
+            "the user may not run the command: grant it EVALSHA, SCRIPT LOAD and the prefix"
+        }
         (_, Some("NOREPLICAS")) => "the master has fewer replicas than min-replicas-to-write",
         (_, Some("MISCONF")) => "the Redis cannot write to its disk",
         _ => return PortError::caused(kind, attempt, error),
@@ -105,7 +107,8 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_may_have_been_written_and_was_only_not_read() {
-        for broken in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::UnexpectedEof] {
+        for broken in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::UnexpectedEof]
+        {
             let error = || RedisError::from(io::Error::from(broken));
             let write = Meaning { kind: ErrorKind::Ambiguous, leave: true };
             assert_eq!(meaning(&error(), Effect::Writes), write);

@@ -270,8 +270,7 @@ async fn watch_over(shared: &Shared) {
         }
         let Some(master) = shared.up() else { return };
         let used = u64::from(ROOM_KIB) - u64::try_from(master.room.available_permits()).unwrap_or(0);
-        let patience =
-            shared.connector.settings().command_timeout + Duration::from_millis(used / KIB_PER_MS);
+        let patience = shared.connector.settings().command_timeout + Duration::from_millis(used / KIB_PER_MS);
         let mut connection = master.connection();
         match timeout(patience, role(&mut connection)).await {
             Ok(Ok(role)) if role == MASTER => {}

@@ -1,8 +1,9 @@
 //! Loading a stage's state page by page, as of one moment.
 //!
-//! Each page is one transaction that reads the version besides a part of the blocks and of the outbox;
-//! every commit and trim moves the version. Invariant: what is answered was read under one version, and
-//! is as many blocks and pieces as the last commit counted.
+//! Each page reads a part of the blocks and of the outbox between two looks at the version, which every
+//! commit and trim moves. (No transaction: a full server takes none, and has to be read all the same.)
+//! Invariant: what is answered was read under one version, and is as many blocks and pieces as the last
+//! commit counted.
 
 use bytes::Bytes;
 use redis::{Pipeline, Value, pipe};
@@ -28,10 +29,14 @@ const LEAST_COUNT: usize = 16;
 const MOST_COUNT: usize = 20_000;
 /// Outbox pieces of a page; each is about 256 KiB at most.
 const PIECES: usize = 4;
-/// After so many changes in the midst of loading, all is read in one piece.
+/// After so many changes in the midst of loading, all is read with one command.
 const RETRIES: usize = 4;
+/// A state that changes between two commands again and again is not what stages write.
+const MOST_RETRIES: usize = 50;
 /// As a count: all of it.
 const ALL: usize = 1 << 30;
+
+const HEAD: &[&str] = &["version", "log", "next", "seq", "first", "blocks", "pieces"];
 
 /// What stands in the stage's own hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ enum Step {
 /// Reads all of a stage as of one moment; `None` before its first commit.
 pub(super) async fn load(turn: &mut Turn<'_>, keys: &Keys) -> PortResult<Option<Stored>> {
     let mut expected = PAGE_BYTES;
-    for tries in 0.. {
+    for tries in 0..MOST_RETRIES {
         let at_once = tries >= RETRIES;
         let mut loading = Loading::new(if at_once { ALL } else { FIRST_COUNT });
         let step = loop {
@@ -83,7 +88,8 @@ pub(super) async fn load(turn: &mut Turn<'_>, keys: &Keys) -> PortResult<Option<
             Step::More | Step::Changed => expected = expected.max(loading.bytes),
         }
     }
-    Ok(None)
+    let reason = "the stage is written to faster than it can be read";
+    Err(PortError::caused(ErrorKind::Transient, turn.attempt(), reason))
 }
 
 async fn ask(turn: &Turn<'_>, page: &Pipeline) -> PortResult<Value> {
@@ -108,8 +114,7 @@ impl Loading {
 
     fn page(&self, keys: &Keys) -> Pipeline {
         let mut page = pipe();
-        page.atomic().cmd("HMGET").arg(&keys.stage);
-        page.arg(["version", "log", "next", "seq", "first", "blocks", "pieces"].as_slice());
+        page.cmd("HMGET").arg(&keys.stage).arg(HEAD);
         if let Some(cursor) = &self.cursor {
             page.cmd("HSCAN").arg(&keys.blocks).arg(cursor.as_ref()).arg("COUNT").arg(self.count);
         }
@@ -117,16 +122,18 @@ impl Loading {
             let count = if self.count == ALL { ALL } else { PIECES };
             page.cmd("XRANGE").arg(&keys.outbox).arg(from.as_ref()).arg("+").arg("COUNT").arg(count);
         }
+        page.cmd("HMGET").arg(&keys.stage).arg(HEAD);
         page
     }
 
     /// Takes a page in; `None` if it has another form than was asked for.
     fn add(&mut self, page: Value) -> Option<Step> {
         let mut parts = array(page)?.into_iter();
-        let Some(head) = Head::read(parts.next()?)? else { return Some(Step::Complete) };
-        if self.head.as_ref().is_some_and(|first| *first != head) {
+        let (before, after) = (Head::read(parts.next()?)?, Head::read(parts.next_back()?)?);
+        if before != after || self.head.as_ref().is_some_and(|first| before.as_ref() != Some(first)) {
             return Some(Step::Changed);
         }
+        let Some(head) = before else { return Some(Step::Complete) };
         self.head = Some(head);
         let before = self.bytes;
         if self.cursor.is_some() {
@@ -265,7 +272,8 @@ mod tests {
         let mut head = vec![text(version), text("00000000-0000-0000-0000-000000000007"), text("9")];
         head.extend(["0", "0", "1", "0"].map(text));
         let scan = Value::Array(vec![text(cursor), Value::Array(blocks)]);
-        Value::Array(vec![Value::Array(head), scan, Value::Array(vec![])])
+        let head = Value::Array(head);
+        Value::Array(vec![head.clone(), scan, Value::Array(vec![]), head])
     }
 
     #[test]
@@ -274,7 +282,8 @@ mod tests {
         let mut loading = Loading::new(FIRST_COUNT);
         assert!(matches!(loading.add(page("1", "5", block())), Some(Step::More)));
         let Value::Array(mut second) = page("1", "0", block()) else { panic!("no array") };
-        second.pop();
+        // The outbox was read.
+        second.remove(2);
         assert!(matches!(loading.add(Value::Array(second)), Some(Step::Complete)));
         let stored = loading.finish("loading").unwrap().unwrap();
         assert_eq!((stored.next_offset, stored.blocks.len()), (9, 1));
@@ -285,6 +294,17 @@ mod tests {
         let mut loading = Loading::new(FIRST_COUNT);
         assert!(matches!(loading.add(page("1", "5", vec![])), Some(Step::More)));
         assert!(matches!(loading.add(page("2", "0", vec![])), Some(Step::Changed)));
+    }
+
+    #[test]
+    fn a_page_in_whose_midst_somebody_wrote_is_read_again() {
+        let (Value::Array(mut first), Value::Array(second)) =
+            (page("1", "0", vec![]), page("2", "0", vec![]))
+        else {
+            panic!("no array")
+        };
+        first[3] = second[3].clone();
+        assert!(matches!(Loading::new(FIRST_COUNT).add(Value::Array(first)), Some(Step::Changed)));
     }
 
     #[test]

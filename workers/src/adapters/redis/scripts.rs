@@ -180,7 +180,10 @@ mod tests {
 
     fn wire(blocks: Vec<(u128, Option<&'static str>)>, outbox: &[u64]) -> Vec<String> {
         let block = |(id, block): (u128, Option<&'static str>)| {
-            (BlockKey { class: 0, id: u128::from_be_bytes([b'0' + u8::try_from(id).unwrap(); 16]) }, block.map(Bytes::from))
+            (
+                BlockKey { class: 0, id: u128::from_be_bytes([b'0' + u8::try_from(id).unwrap(); 16]) },
+                block.map(Bytes::from),
+            )
         };
         let entry = |seq: &u64| OutboxEntry { seq: *seq, stream: Stream::Events, record: Bytes::new() };
         let one = Commit {
@@ -208,7 +211,8 @@ mod tests {
     fn blocks_keep_their_order_in_runs_of_one_kind() {
         let sent = wire(vec![(1, Some("a")), (2, Some("b")), (1, None), (1, Some("c"))], &[]);
         let one = |digit: char| digit.to_string().repeat(16);
-        let expected = [NIL, "4", "5", "6", NIL, "", "0", "0", "2", &one('1'), "a", &one('2'), "b", "-1", &one('1')];
+        let expected =
+            [NIL, "4", "5", "6", NIL, "", "0", "0", "2", &one('1'), "a", &one('2'), "b", "-1", &one('1')];
         let expected = [&expected[..], &["1", &one('1'), "c"]].concat();
         assert_eq!(sent, expected);
     }

@@ -171,8 +171,7 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused_by_the_name_of_the_field() {
-        let fine =
-            RedisSettings::new(vec!["a:1".parse().unwrap()], "mymaster", "parking:".parse().unwrap());
+        let fine = RedisSettings::new(vec!["a:1".parse().unwrap()], "mymaster", "parking:".parse().unwrap());
         assert_eq!(fine.clone().checked(), Ok(fine.clone()));
         let none = RedisSettings { sentinels: vec![], ..fine.clone() };
         assert_eq!(none.checked(), Err(SettingsError::NoSentinel));
