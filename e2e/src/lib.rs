@@ -11,5 +11,7 @@ pub mod locate;
 pub mod minio;
 pub mod pipeline;
 pub mod process;
+pub mod proxy;
 pub mod readers;
+pub mod redis;
 pub mod wait;

@@ -42,6 +42,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("parking-e2e", &["parking-crds"]),
 ];
 
+/// What the tests of a package may use besides: they start servers with what the black-box tests start them with,
+/// which links no package under test.
+const DIRECTIONS_OF_TESTS: &[(&str, &[&str])] = &[("parking-workers", &["parking-e2e"])];
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Package {
     name: String,
@@ -152,9 +156,11 @@ fn wrong_directions(packages: &[Package]) -> Vec<String> {
             found.push(format!("{}: say in DIRECTIONS which of our packages it may use", package.name));
             continue;
         };
+        let for_tests = DIRECTIONS_OF_TESTS.iter().find(|(name, _)| *name == package.name);
         for needed in &package.dependencies {
             let name = needed.name.as_str();
-            if ours.contains(name) && !may_use.contains(&name) {
+            let in_tests = needed.for_tests && for_tests.is_some_and(|(_, may_use)| may_use.contains(&name));
+            if ours.contains(name) && !may_use.contains(&name) && !in_tests {
                 found.push(format!("{} must not use {name}", package.name));
             }
             if package.name == "parking-crds" && !needed.for_tests && is_io_crate(name) {
@@ -236,5 +242,17 @@ mod tests {
         let e2e = ours("parking-e2e", &[("parking-workers", "^0.1"), ("parking-crds", "^0.1")]);
         let found = wrong_directions(&[crds, e2e, ours("parking-workers", &[]), ours("parking-new", &[])]);
         assert_eq!(found.len(), 4, "{found:?}");
+    }
+
+    #[test]
+    fn servers_of_tests_are_used_by_tests_alone_and_only_where_it_is_said() {
+        let used_by = |name: &str, for_tests: bool| {
+            let mut package = ours(name, &[("parking-e2e", "^0.1")]);
+            package.dependencies[0].for_tests = for_tests;
+            wrong_directions(&[package, ours("parking-e2e", &[])])
+        };
+        assert_none(&used_by("parking-workers", true));
+        assert_eq!(used_by("parking-workers", false), ["parking-workers must not use parking-e2e"]);
+        assert_eq!(used_by("parking-operator", true), ["parking-operator must not use parking-e2e"]);
     }
 }

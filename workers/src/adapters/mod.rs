@@ -13,4 +13,8 @@ pub mod kafka;
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;
 pub mod memory;
+mod outbox;
+#[cfg(feature = "redis")]
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
+pub mod redis;
 pub mod webhook_notifier;

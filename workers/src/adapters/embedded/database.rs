@@ -25,10 +25,13 @@ use super::{
     state_store::EmbeddedStateStore,
     writer::{self, Work},
 };
-use crate::ports::{
-    ErrorKind, PortError,
-    clock::Clock,
-    event_log::{Offset, Partition, Stream, StreamPartition},
+use crate::{
+    adapters::outbox::stream_number,
+    ports::{
+        ErrorKind, PortError,
+        clock::Clock,
+        event_log::{Offset, Partition, Stream, StreamPartition},
+    },
 };
 
 /// Journals are replayed at a start, so their size bounds its time.
@@ -73,7 +76,7 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn of(&self, at: StreamPartition) -> Option<&watch::Sender<Offset>> {
-        let position = usize::from(keys::stream_number(at.stream)) * self.partitions as usize;
+        let position = usize::from(stream_number(at.stream)) * self.partitions as usize;
         let fits = at.partition < self.partitions;
         fits.then(|| self.by_partition.get(position + at.partition as usize)).flatten()
     }

@@ -1,29 +1,17 @@
 //! Keys of the database. Integers are big-endian, so that keys sort as numbers do.
 
-use crate::ports::{
-    event_log::{Offset, Partition, Stream, StreamPartition},
-    state_store::{BlockKey, StageKey},
+use crate::{
+    adapters::outbox::stream_number,
+    ports::{
+        event_log::{Offset, Partition, StreamPartition},
+        state_store::{BlockKey, StageKey},
+    },
 };
 
 /// The log's identity.
 pub(super) const LOG_ID: &[u8] = b"log-id";
 
 const STREAM_BYTES: usize = 1 + size_of::<Partition>();
-
-/// A stream's number in keys and outbox entries.
-pub(super) fn stream_number(stream: Stream) -> u8 {
-    match stream {
-        Stream::Events => 0,
-        Stream::Sessions => 1,
-        Stream::Alerts => 2,
-        Stream::DeadLetters => 3,
-    }
-}
-
-/// The stream of a number.
-pub(super) fn stream_of(number: u8) -> Option<Stream> {
-    Stream::ALL.into_iter().find(|stream| stream_number(*stream) == number)
-}
 
 /// What all batches of a partition begin with.
 pub(super) fn partition(at: StreamPartition) -> [u8; STREAM_BYTES] {

@@ -12,7 +12,6 @@ mod event_log;
 mod folder;
 mod keys;
 mod object_store;
-mod outbox;
 mod state_store;
 mod writer;
 

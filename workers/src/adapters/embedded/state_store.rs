@@ -12,12 +12,15 @@ use uuid::Uuid;
 
 use super::{
     database::{Shared, Tables, closed, read_error},
-    keys, outbox,
+    keys,
     writer::{Reply, StageMeta, Work},
 };
-use crate::ports::{
-    ErrorKind, PortError, PortResult,
-    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+use crate::{
+    adapters::outbox,
+    ports::{
+        ErrorKind, PortError, PortResult,
+        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+    },
 };
 
 const LOADING: &str = "loading a stage's state";

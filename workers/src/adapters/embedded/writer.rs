@@ -19,12 +19,14 @@ use super::{
     batch::EncodedBatch,
     database::{Ends, Tables, error_kind},
     keys,
-    outbox::{self, Piece},
 };
-use crate::ports::{
-    ErrorKind, PortError, PortResult,
-    event_log::{Mark, Offset, StreamPartition},
-    state_store::{Commit, Outcome, StageKey, Token},
+use crate::{
+    adapters::outbox::{self, Piece},
+    ports::{
+        ErrorKind, PortError, PortResult,
+        event_log::{Mark, Offset, StreamPartition},
+        state_store::{Commit, Outcome, StageKey, Token},
+    },
 };
 
 /// A group that holds this much does not wait for more.
@@ -207,7 +209,7 @@ impl Writer {
                 None => group.batch.remove(&self.tables.blocks, key),
             }
         }
-        for Piece { first, value } in outbox::pack(&commit.outbox) {
+        for Piece { first, value, .. } in outbox::pack(&commit.outbox) {
             group.bytes += value.len();
             group.batch.insert(&self.tables.outbox, keys::outbox(&prefix, first), value);
             meta.pieces.push(first);

@@ -1,0 +1,46 @@
+//! The state store in a Redis with Sentinel (Redis 7 or later).
+//!
+//! Must not: be trusted beyond what the port promises. Redis replicates after it answered, so a fail-over
+//! may take commits back; the state is then older but whole, as the offset goes back with it (G9), and
+//! whoever owned the stage is fenced by its base. With `wait_replicas` of 1 and `min-replicas-to-write 1` at
+//! the servers a commit is answered only when a replica has it.
+//!
+//! # Keys
+//! Below the prefix, for each stage `<role>` and `<partition>`; others may read them, never write. The
+//! names carry no hash tag: Sentinel has no slots, and a cluster is not supported.
+//!
+//! | key | type | content |
+//! | --- | --- | --- |
+//! | `<prefix>stage:<role>:<partition>` | hash | `owner` (UUID) and `epoch` of the claim; `log` (UUID) and `next` offset of the last commit; `seq` of the next outbox entry, `first` one not trimmed; `blocks` and `pieces`: how many there must be; `version`: moved by each commit and trim |
+//! | `…:blocks` | hash | field: `class u8, id u128`, big-endian, 17 bytes; value: the block as its stage packs it |
+//! | `…:outbox` | stream | id `<last sequence + 1>-0`; one field: the first sequence, with the entries end to end, each `stream u8, length u32 little-endian, record` |
+//!
+//! A million spaces (5,000 zones of 200, see `figures.rs` of the tests) take MEMORY_FIGURE.
+//!
+//! # Invariants
+//! - One script is one commit. It checks token, base, sequence and that the keys hold what was counted,
+//!   and only then writes; what may be refused (a full or read-only server, too few replicas) is refused
+//!   at its first write. The server replicates and logs the writes of a script as one transaction.
+//! - Scripts are sent by their hash, and loaded where the server does not know them (after a fail-over,
+//!   `SCRIPT FLUSH`). Not functions: those are one name space for all that share a Redis, need a right of
+//!   their own, and two versions of a worker would replace each other's during a roll-out. A script's hash
+//!   is its version.
+//! - A command that was not answered is given up with its connection, as its answer may come any time
+//!   later; if it writes, it is [`Ambiguous`](crate::ports::ErrorKind::Ambiguous), and a claim tells.
+//! - A claim that another claim overtakes while it loads answers a state of one moment all the same; its
+//!   commits are fenced.
+
+mod connect;
+mod failure;
+mod keys;
+mod link;
+mod load;
+mod replicas;
+mod scripts;
+mod sentinels;
+mod settings;
+mod state_store;
+
+pub use link::Health;
+pub use settings::{Address, LONGEST_TIMEOUT, Login, RedisSettings, SettingsError, Tls};
+pub use state_store::RedisStateStore;

@@ -1,0 +1,29 @@
+//! The state store on real Redis servers with Sentinel: it keeps every guarantee of its port, and what
+//! is promised of it when servers, sentinels and the network fail.
+
+#![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "real servers run on the wall clock")]
+
+mod fail_over;
+mod figures;
+mod network;
+mod packed;
+mod server;
+mod stage;
+mod wrong_settings;
+
+use std::sync::{Arc, LazyLock};
+
+use parking_e2e::redis::{Options, Redis};
+use parking_workers::ports::state_store::StateStore;
+
+/// One server that no test harms.
+static CALM: LazyLock<Redis> = LazyLock::new(|| Redis::start(Options::default()).unwrap());
+
+fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
+    let settings = stage::settings(&CALM);
+    async move || stage::open(&settings) as Arc<dyn StateStore>
+}
+
+parking_workers::state_store_contract!(super::state_store);
