@@ -11,4 +11,7 @@ pub mod embedded;
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;
 pub mod memory;
+#[cfg(feature = "lake")]
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
+pub mod s3;
 pub mod webhook_notifier;

@@ -1,5 +1,5 @@
-//! Positions as application transactions: `<source>/<table>/<partition>` has the last offset,
-//! `…/watermark` the watermark.
+//! Positions as application transactions: `<source>/<partition>` has the last offset,
+//! `<source>/<partition>/watermark` the watermark.
 //!
 //! Invariant: what is read here belongs to one version of the table.
 
@@ -12,16 +12,40 @@ use crate::ports::{
     lake::{Position, Table, TableSnapshot},
 };
 
-/// Names of the transactions of one source.
+/// The log of each table. A log that is made anew needs another name: positions of the old one would
+/// hide its first records.
+#[derive(Clone, Debug)]
+pub struct LogSources(BTreeMap<Table, String>);
+
+impl LogSources {
+    /// One name a table, such as `<pipeline>/<topic>/<topic id>`.
+    pub fn each(name: impl Fn(Table) -> String) -> Self {
+        Self(Table::ALL.into_iter().map(|table| (table, name(table))).collect())
+    }
+
+    fn name(&self, table: Table) -> &str {
+        // Made of all tables.
+        self.0.get(&table).map_or("", String::as_str)
+    }
+}
+
+/// One log for all tables, each under its own name in it.
+impl From<&str> for LogSources {
+    fn from(log: &str) -> Self {
+        Self::each(|table| format!("{log}/{}", table.as_str()))
+    }
+}
+
+/// Names of the transactions of a lake.
 #[derive(Clone, Debug)]
 pub(super) struct PositionNames {
-    pub(super) source: String,
+    pub(super) sources: LogSources,
     pub(super) partitions: Partition,
 }
 
 impl PositionNames {
     fn offset(&self, table: Table, partition: Partition) -> String {
-        format!("{}/{}/{partition}", self.source, table.as_str())
+        format!("{}/{partition}", self.sources.name(table))
     }
 
     fn watermark(&self, table: Table, partition: Partition) -> String {
