@@ -192,6 +192,7 @@ async fn what_another_build_left_is_replaced_until_a_commit_names_it() {
     lake.put(TABLE, &file.path, body.clone()).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap(), Some(body.clone()));
     assert!(matches!(step(&lake, TableSnapshot::default(), 0).await.unwrap(), Committed::Yes(_)));
-    lake.put(TABLE, &file.path, Bytes::from("of a former owner")).await.unwrap();
+    let late = lake.put(TABLE, &file.path, Bytes::from("of a former owner")).await.unwrap_err();
+    says(&late, "the table shows other rows under this name");
     assert_eq!(store.get(&key).await.unwrap(), Some(body));
 }

@@ -13,6 +13,8 @@ mod faults;
 mod proxy;
 mod races;
 mod readable;
+mod statistics;
+mod upkeep;
 
 use std::sync::Arc;
 

@@ -135,30 +135,21 @@ impl DeltaLake {
     /// Loads the table, or what was committed since; leaves `None` where there is no table.
     async fn refresh(&self, table: Table, slot: &mut Option<Opened>) -> PortResult<()> {
         let failed = |error| delta_error(format!("reading table {}", table.as_str()), error);
-        if let Some(opened) = slot {
+        // Taken out: where this is dropped on its way, version and positions stay of one piece.
+        if let Some(mut opened) = slot.take() {
             let before = opened.table.version();
-            if let Err(error) = opened.table.update_incremental(None).await {
-                *slot = None;
-                return Err(failed(error));
-            }
+            opened.table.update_incremental(None).await.map_err(failed)?;
             if opened.table.version() != before {
-                opened.snapshot = self.read_positions(table, &opened.table).await.map_err(failed)?;
+                let read = self.names.read(table, &opened.table, Some(&opened.snapshot)).await;
+                opened.snapshot = read.map_err(failed)?;
             }
+            *slot = Some(opened);
             return Ok(());
         }
         let Some(loaded) = self.place.load(table.as_str()).await.map_err(failed)? else { return Ok(()) };
-        let snapshot = self.read_positions(table, &loaded).await.map_err(failed)?;
+        let snapshot = self.names.read(table, &loaded, None).await.map_err(failed)?;
         *slot = Some(Opened { table: loaded, snapshot });
         Ok(())
-    }
-
-    async fn read_positions(
-        &self,
-        table: Table,
-        delta: &DeltaTable,
-    ) -> Result<TableSnapshot, DeltaTableError> {
-        let log = delta.log_store();
-        self.names.read(table, delta.snapshot()?.snapshot(), log.as_ref()).await
     }
 
     /// Makes the table; that another owner was quicker is fine.
@@ -211,7 +202,7 @@ impl DeltaLake {
             opened.snapshot.version = Some(version);
             opened.snapshot.positions.extend(commit.positions.iter().map(|(&key, &value)| (key, value)));
         } else {
-            opened.snapshot = self.read_positions(table, &opened.table).await?;
+            opened.snapshot = self.names.read(table, &opened.table, Some(&opened.snapshot)).await?;
         }
         self.place.settle(table.as_str(), version)?;
         Ok(())
@@ -282,9 +273,12 @@ impl Lake for DeltaLake {
         if self.place.put(table.as_str(), path, body.clone()).await? == Put::Done {
             return Ok(());
         }
-        // Left there by another build before a commit, or committed by an owner that was quicker.
+        // Left there by another build before a commit; once committed it stays.
         if self.shows(table, path).await? {
-            return Ok(());
+            let reason = "the table shows other rows under this name: another owner was quicker, or the log \
+                          was made anew under the name of the old one";
+            let attempt = format!("writing {}/{path}", table.as_str());
+            return Err(PortError::caused(ErrorKind::Invalid, attempt, reason));
         }
         self.place.replace(table.as_str(), path, body).await
     }

@@ -6,12 +6,14 @@
 
 mod columns;
 mod delta;
+mod maintenance;
 mod parquet;
 mod place;
 mod positions;
 pub mod statistics;
 
 pub use delta::{DeltaLake, TableFigures};
+pub use maintenance::{Maintained, Maintenance, MaintenanceSettings};
 pub use parquet::ParquetEncoder;
 pub use place::LakePlace;
 pub use positions::LogSources;

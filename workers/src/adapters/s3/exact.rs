@@ -5,7 +5,7 @@
 //! would take its own object for another's. Every error leaves here as a [`S3Failure`]; only the
 //! variants that `deltalake` branches on keep their names.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
@@ -45,6 +45,10 @@ impl ExactStore {
         for left in (0..TRIES).rev() {
             let failure = match self.once.put_opts(at, payload.clone(), options.clone()).await {
                 Ok(made) => return Ok(made),
+                // The first attempt found the key taken: it was another's.
+                Err(error @ Error::AlreadyExists { .. }) if !earlier && is_taken(&error) => {
+                    return Err(error);
+                }
                 Err(error @ Error::AlreadyExists { .. }) => match self.maker(at).await {
                     Ok(Some((made, maker))) if maker.as_ref() == Some(&mark) => return Ok(made),
                     Ok(Some(_)) => return Err(error),
@@ -79,6 +83,13 @@ impl ExactStore {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the object exists, rather than that another request for its key is under way, which the client
+/// tells by the same variant.
+fn is_taken(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(cause, Some(Error::Precondition { .. } | Error::NotModified { .. }))
 }
 
 /// Keeps the variants that readers of a Delta log branch on, and of all others the failure.
