@@ -220,7 +220,7 @@ async fn query_of_the_user_sees_the_newest_revisions() {
     let report = statistics::run(&lake, "hourly", &job(queries)).await.unwrap();
     let plain = statistics::run(&lake, "other", &job("")).await.unwrap();
     assert_eq!(report.rows, plain.rows + 1);
-    assert!(lake.root().join("stats_hourly_stays/_delta_log").is_dir());
+    assert!(lake.root().unwrap().join("stats_hourly_stays/_delta_log").is_dir());
 }
 
 #[test]

@@ -17,4 +17,7 @@ mod outbox;
 #[cfg(feature = "redis")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod redis;
+#[cfg(feature = "lake")]
+#[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
+pub mod s3;
 pub mod webhook_notifier;

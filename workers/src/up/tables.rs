@@ -62,7 +62,7 @@ pub(super) async fn open(
     partitions: Partition,
 ) -> PortResult<Arc<DeltaLake>> {
     let source = log.facts(Stream::Events).await?.log_id.to_string();
-    Ok(Arc::new(DeltaLake::open(folder.lake_path(), &source, partitions)?))
+    Ok(Arc::new(DeltaLake::open(folder.lake_path(), source.as_str(), partitions)?))
 }
 
 /// An archive of all partitions.

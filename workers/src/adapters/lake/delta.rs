@@ -1,4 +1,4 @@
-//! Port `Lake` on Delta tables in a folder.
+//! Port `Lake` on Delta tables, in a folder or in a bucket.
 //!
 //! Invariants: a commit stands on the snapshot whose positions were compared with those of its base,
 //! and Delta's own check refuses it when one of its transactions moved since (K2); a data file and
@@ -7,15 +7,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltalake::{
-    DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri,
+    DeltaTable, DeltaTableError,
     kernel::{
         Action, Add,
         transaction::{CommitBuilder, CommitProperties, TransactionError},
@@ -27,7 +25,8 @@ use tokio::sync::Mutex;
 
 use super::{
     columns::{DATE, delta_fields},
-    positions::PositionNames,
+    place::{LakePlace, Place, Put, commit_error, delta_error},
+    positions::{LogSources, PositionNames},
 };
 use crate::{
     adapters::embedded::SystemClock,
@@ -63,29 +62,37 @@ pub struct TableFigures {
 
 /// See the module.
 pub struct DeltaLake {
-    root: PathBuf,
+    place: Place,
     names: PositionNames,
     tables: BTreeMap<Table, Mutex<Option<Opened>>>,
 }
 
 impl DeltaLake {
-    /// The lake in the folder `root`, which is made when absent. `source` names the log whose offsets
-    /// the positions are; `partitions` is the number of its partitions.
-    pub fn open(root: impl Into<PathBuf>, source: &str, partitions: Partition) -> PortResult<Self> {
-        let root = root.into();
-        fs::create_dir_all(&root).map_err(|error| io_error("opening the lake", error))?;
+    /// The lake at a place. `sources` names the logs whose offsets the positions are; `partitions` is
+    /// the number of partitions of each.
+    pub fn open(
+        place: impl Into<LakePlace>,
+        sources: impl Into<LogSources>,
+        partitions: Partition,
+    ) -> PortResult<Self> {
+        let place = Place::open(place.into())?;
         let tables = Table::ALL.into_iter().map(|table| (table, Mutex::new(None))).collect();
-        Ok(Self { root, names: PositionNames { source: source.to_owned(), partitions }, tables })
+        Ok(Self { place, names: PositionNames { sources: sources.into(), partitions }, tables })
     }
 
-    /// The folder of a table.
-    pub fn folder(&self, table: Table) -> PathBuf {
-        self.root.join(table.as_str())
+    /// The folder of a table, where the lake is in a folder.
+    pub fn folder(&self, table: Table) -> Option<PathBuf> {
+        self.root().map(|root| root.join(table.as_str()))
     }
 
-    /// The folder of all tables.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The folder of all tables, where the lake is in a folder.
+    pub fn root(&self) -> Option<&Path> {
+        self.place.folder()
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// How many partitions its source has.
@@ -108,9 +115,17 @@ impl DeltaLake {
 
     /// The newest version of a table, if it exists: for readers in this process.
     pub async fn table(&self, table: Table) -> PortResult<Option<DeltaTable>> {
-        let mut slot = self.slot(table)?.lock().await;
-        self.refresh(table, &mut slot).await?;
-        Ok(slot.as_ref().map(|opened| opened.table.clone()))
+        let newest = async {
+            let mut slot = self.slot(table)?.lock().await;
+            self.refresh(table, &mut slot).await?;
+            Ok(slot.as_ref().map(|opened| opened.table.clone()))
+        };
+        self.reading(table, newest).await
+    }
+
+    async fn reading<T>(&self, table: Table, call: impl Future<Output = PortResult<T>>) -> PortResult<T> {
+        let attempt = format!("reading table {}", table.as_str());
+        self.place.limited(&attempt, ErrorKind::Transient, call).await
     }
 
     fn slot(&self, table: Table) -> PortResult<&Mutex<Option<Opened>>> {
@@ -120,45 +135,29 @@ impl DeltaLake {
     /// Loads the table, or what was committed since; leaves `None` where there is no table.
     async fn refresh(&self, table: Table, slot: &mut Option<Opened>) -> PortResult<()> {
         let failed = |error| delta_error(format!("reading table {}", table.as_str()), error);
-        if let Some(opened) = slot {
+        // Taken out: where this is dropped on its way, version and positions stay of one piece.
+        if let Some(mut opened) = slot.take() {
             let before = opened.table.version();
-            if let Err(error) = opened.table.update_incremental(None).await {
-                *slot = None;
-                return Err(failed(error));
-            }
+            opened.table.update_incremental(None).await.map_err(failed)?;
             if opened.table.version() != before {
-                opened.snapshot = self.read_positions(table, &opened.table).await.map_err(failed)?;
+                let read = self.names.read(table, &opened.table, Some(&opened.snapshot)).await;
+                opened.snapshot = read.map_err(failed)?;
             }
+            *slot = Some(opened);
             return Ok(());
         }
-        if !self.folder(table).join("_delta_log").is_dir() {
-            return Ok(());
-        }
-        let loaded = match builder(&self.folder(table)).map_err(failed)?.load().await {
-            Ok(loaded) => loaded,
-            Err(DeltaTableError::NotATable(_)) => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        let snapshot = self.read_positions(table, &loaded).await.map_err(failed)?;
+        let Some(loaded) = self.place.load(table.as_str()).await.map_err(failed)? else { return Ok(()) };
+        let snapshot = self.names.read(table, &loaded, None).await.map_err(failed)?;
         *slot = Some(Opened { table: loaded, snapshot });
         Ok(())
-    }
-
-    async fn read_positions(
-        &self,
-        table: Table,
-        delta: &DeltaTable,
-    ) -> Result<TableSnapshot, DeltaTableError> {
-        let log = delta.log_store();
-        self.names.read(table, delta.snapshot()?.snapshot(), log.as_ref()).await
     }
 
     /// Makes the table; that another owner was quicker is fine.
     async fn create(&self, table: Table, slot: &mut Option<Opened>) -> PortResult<()> {
         let failed = |error| delta_error(format!("making table {}", table.as_str()), error);
-        let empty = builder(&self.folder(table)).and_then(DeltaTableBuilder::build).map_err(failed)?;
+        let log = self.place.log_store(table.as_str()).map_err(failed)?;
         let created = CreateBuilder::new()
-            .with_log_store(empty.log_store())
+            .with_log_store(log)
             .with_table_name(table.as_str())
             .with_columns(delta_fields(table))
             .with_partition_columns([DATE])
@@ -203,30 +202,18 @@ impl DeltaLake {
             opened.snapshot.version = Some(version);
             opened.snapshot.positions.extend(commit.positions.iter().map(|(&key, &value)| (key, value)));
         } else {
-            opened.snapshot = self.read_positions(table, &opened.table).await?;
+            opened.snapshot = self.names.read(table, &opened.table, Some(&opened.snapshot)).await?;
         }
-        let entry = self.folder(table).join("_delta_log").join(format!("{version:020}.json"));
-        sync(&entry)?;
+        self.place.settle(table.as_str(), version)?;
         Ok(())
     }
-}
 
-#[async_trait]
-impl Lake for DeltaLake {
-    async fn snapshot(&self, table: Table) -> PortResult<TableSnapshot> {
-        let mut slot = self.slot(table)?.lock().await;
-        self.refresh(table, &mut slot).await?;
-        Ok(slot.as_ref().map(|opened| opened.snapshot.clone()).unwrap_or_default())
-    }
-
-    async fn put(&self, table: Table, path: &str, body: Bytes) -> PortResult<()> {
-        let target = self.folder(table).join(path);
-        let written = tokio::task::spawn_blocking(move || put_file(&target, &body)).await;
-        let failed = |error| io_error(format!("writing {}/{path}", table.as_str()), error);
-        written.map_err(io::Error::other).and_then(|written| written).map_err(failed)
-    }
-
-    async fn commit(&self, table: Table, commit: TableCommit) -> PortResult<Committed> {
+    async fn commit_checked(
+        &self,
+        table: Table,
+        attempt: &str,
+        commit: &TableCommit,
+    ) -> PortResult<Committed> {
         let mut slot = self.slot(table)?.lock().await;
         if slot.is_none() {
             self.refresh(table, &mut slot).await?;
@@ -246,24 +233,61 @@ impl Lake for DeltaLake {
                 return Ok(Committed::Conflict);
             }
         }
-        let Some(opened) = slot.as_mut() else { return Ok(Committed::Conflict) };
-        match self.commit_on(table, opened, &commit).await {
-            Ok(()) => Ok(Committed::Yes(opened.snapshot.clone())),
+        // Taken out: a commit that is dropped on its way leaves nothing that is half new.
+        let Some(mut opened) = slot.take() else { return Ok(Committed::Conflict) };
+        match self.commit_on(table, &mut opened, commit).await {
+            Ok(()) => {
+                let snapshot = opened.snapshot.clone();
+                *slot = Some(opened);
+                Ok(Committed::Yes(snapshot))
+            }
             Err(DeltaTableError::Transaction { source: TransactionError::CommitConflict(_) }) => {
-                *slot = None;
+                // Nothing of it was taken: the next look reads on from there.
+                *slot = Some(opened);
                 Ok(Committed::Conflict)
             }
-            Err(error) => {
-                *slot = None;
-                let attempt = format!("committing to table {}", table.as_str());
-                Err(PortError::caused(ErrorKind::Ambiguous, attempt, error))
-            }
+            Err(error) => Err(commit_error(attempt, error)),
         }
+    }
+
+    /// Whether the newest version names a file.
+    async fn shows(&self, table: Table, path: &str) -> PortResult<bool> {
+        let Some(newest) = self.table(table).await? else { return Ok(false) };
+        let state = newest.snapshot().map_err(|error| delta_error("reading a table", error))?;
+        Ok(state.log_data().iter().any(|file| file.path() == path))
     }
 }
 
-fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
-    DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
+#[async_trait]
+impl Lake for DeltaLake {
+    async fn snapshot(&self, table: Table) -> PortResult<TableSnapshot> {
+        let newest = async {
+            let mut slot = self.slot(table)?.lock().await;
+            self.refresh(table, &mut slot).await?;
+            Ok(slot.as_ref().map(|opened| opened.snapshot.clone()).unwrap_or_default())
+        };
+        self.reading(table, newest).await
+    }
+
+    async fn put(&self, table: Table, path: &str, body: Bytes) -> PortResult<()> {
+        if self.place.put(table.as_str(), path, body.clone()).await? == Put::Done {
+            return Ok(());
+        }
+        // Left there by another build before a commit; once committed it stays.
+        if self.shows(table, path).await? {
+            let reason = "the table shows other rows under this name: another owner was quicker, or the log \
+                          was made anew under the name of the old one";
+            let attempt = format!("writing {}/{path}", table.as_str());
+            return Err(PortError::caused(ErrorKind::Invalid, attempt, reason));
+        }
+        self.place.replace(table.as_str(), path, body).await
+    }
+
+    async fn commit(&self, table: Table, commit: TableCommit) -> PortResult<Committed> {
+        let attempt = format!("committing to table {}", table.as_str());
+        let made = self.commit_checked(table, &attempt, &commit);
+        self.place.limited(&attempt, ErrorKind::Ambiguous, made).await
+    }
 }
 
 fn add(file: &DataFile) -> Action {
@@ -282,40 +306,4 @@ fn add(file: &DataFile) -> Action {
         default_row_commit_version: None,
         clustering_provider: None,
     })
-}
-
-/// Writes beside the target, syncs, renames, syncs the folder. A whole file with the same bytes stays.
-pub(super) fn put_file(target: &Path, body: &[u8]) -> io::Result<()> {
-    if fs::read(target).is_ok_and(|there| there == body) {
-        return Ok(());
-    }
-    let folder = target.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
-    fs::create_dir_all(folder)?;
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}", uuid::Uuid::new_v4()));
-    let mut file = File::create(&beside)?;
-    file.write_all(body)?;
-    file.sync_all()?;
-    fs::rename(&beside, target)?;
-    File::open(folder)?.sync_all()
-}
-
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-fn io_error(attempt: impl Into<String>, error: io::Error) -> PortError {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            ErrorKind::Full
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => ErrorKind::Invalid,
-        _ => ErrorKind::Transient,
-    };
-    PortError::caused(kind, attempt, error)
-}
-
-fn delta_error(attempt: impl Into<String>, error: DeltaTableError) -> PortError {
-    PortError::caused(ErrorKind::Transient, attempt, error)
 }

@@ -1,4 +1,4 @@
-//! The lake as Delta tables in a folder: open to Spark, `DuckDB`, Polars and `DataFusion`.
+//! The lake as Delta tables in a folder or a bucket: open to Spark, `DuckDB`, Polars and `DataFusion`.
 //!
 //! Must not decide what a row is: the archive does. The Parquet files are ours, the log is
 //! `deltalake`'s. Positions and watermarks are application transactions of the table, so they move
@@ -6,9 +6,14 @@
 
 mod columns;
 mod delta;
+mod maintenance;
 mod parquet;
+mod place;
 mod positions;
 pub mod statistics;
 
 pub use delta::{DeltaLake, TableFigures};
+pub use maintenance::{Maintained, Maintenance, MaintenanceSettings};
 pub use parquet::ParquetEncoder;
+pub use place::LakePlace;
+pub use positions::LogSources;

@@ -109,7 +109,7 @@ async fn stats(from: &From, job: &str) -> Result<Vec<StatRow>, Failure> {
     }
     let described = embedded::describe(&from.data)?;
     let lake = DeltaLake::open(embedded::lake_path(&from.data), "", described.partitions)?;
-    if !statistics::result_folder(&lake, job).exists() {
+    if !statistics::exists(&lake, job).await? {
         return Err(format!("{} has no statistics of a job `{job}`", from.data.display()).into());
     }
     let rows = statistics::read(&lake, job).await?;

@@ -18,7 +18,7 @@ use parking_crds::{
     time::{Bucket, Window},
 };
 
-pub use self::result::{read, result_folder};
+pub use self::result::{exists, read};
 use self::{
     result::{ResultTable, Run},
     session::Session,
@@ -87,9 +87,6 @@ pub enum StatsError {
     /// The result cannot be encoded.
     #[error("statistics: {0}")]
     Encode(#[from] parquet::errors::ParquetError),
-    /// The result cannot be written.
-    #[error("statistics: {0}")]
-    Write(#[from] std::io::Error),
 }
 
 /// Computes the complete windows of a job and replaces its result.
@@ -109,7 +106,7 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     };
     let range = Window { start: oldest.start, end: newest.end };
     let key = result::key(spec, range, &session.versions());
-    let table = ResultTable::open(&result_folder(lake, job)).await?;
+    let table = ResultTable::open(lake, job).await?;
     if let Some(run) = table.unchanged(key).await? {
         return Ok(Report { outcome: Outcome::Unchanged, windows: run.windows, rows: run.rows });
     }
@@ -126,7 +123,7 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
             reason: innermost(&error),
         })?;
         written += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-        result::replace_query(&result_folder(lake, &format!("{job}_{name}")), batches).await?;
+        result::replace_query(lake, job, name, batches).await?;
     }
     let run = Run { key, windows: windows.len() as u64, rows: written };
     table.replace(&rows, &run, &session.versions()).await?;

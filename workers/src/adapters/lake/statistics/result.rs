@@ -3,19 +3,15 @@
 //! The commit carries the versions that were read, and as an application transaction a number made of
 //! them, the job and the range: the same number means the same result.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
+use bytes::Bytes;
 use deltalake::{
-    DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri,
+    DeltaTable,
     kernel::{
         Action, Add, DataType as DeltaType, StructField, Transaction,
         transaction::{CommitBuilder, CommitProperties},
@@ -32,7 +28,10 @@ use super::{
     session::{doubles, longs, texts},
 };
 use crate::{
-    adapters::lake::{DeltaLake, delta::put_file},
+    adapters::lake::{
+        DeltaLake,
+        place::{Place, Put},
+    },
     domain::stats::StatRow,
 };
 
@@ -40,9 +39,14 @@ const RUN: &str = "parking/run";
 const WINDOWS: &str = "parking/windows";
 const ROWS: &str = "parking/rows";
 
-/// The folder of a job's result.
-pub fn result_folder(lake: &DeltaLake, job: &str) -> PathBuf {
-    lake.root().join(format!("stats_{job}"))
+/// The table of a job's result.
+pub(super) fn name_of(job: &str) -> String {
+    format!("stats_{job}")
+}
+
+/// Whether a job has a result.
+pub async fn exists(lake: &DeltaLake, job: &str) -> Result<bool, StatsError> {
+    Ok(lake.place().load(&name_of(job)).await?.is_some())
 }
 
 /// What a run leaves beside its rows.
@@ -66,22 +70,23 @@ pub(super) fn key(spec: &StatsJobSpec, range: Window, versions: &BTreeMap<&'stat
 }
 
 /// A job's result table.
-pub(super) struct ResultTable {
-    folder: PathBuf,
+pub(super) struct ResultTable<'a> {
+    place: &'a Place,
+    name: String,
     table: DeltaTable,
 }
 
-impl ResultTable {
+impl<'a> ResultTable<'a> {
     /// Opens it, made when absent.
-    pub(super) async fn open(folder: &Path) -> Result<Self, StatsError> {
-        fs::create_dir_all(folder)?;
-        let table = if let Some(table) = open_existing(folder).await? {
+    pub(super) async fn open(lake: &'a DeltaLake, job: &str) -> Result<Self, StatsError> {
+        let (place, name) = (lake.place(), name_of(job));
+        let table = if let Some(table) = place.load(&name).await? {
             table
         } else {
-            let log = builder(folder)?.build()?.log_store();
+            let log = place.log_store(&name)?;
             CreateBuilder::new().with_log_store(log).with_columns(fields()).await?
         };
-        Ok(Self { folder: folder.to_owned(), table })
+        Ok(Self { place, name, table })
     }
 
     /// The run that the table holds, if it is the one with this key.
@@ -104,9 +109,11 @@ impl ResultTable {
         run: &Run,
         versions: &BTreeMap<&'static str, u64>,
     ) -> Result<(), StatsError> {
-        let body = encode(rows)?;
+        let body = Bytes::from(encode(rows)?);
         let path = format!("stats-{:016x}.zstd.parquet", run.key);
-        put_file(&self.folder.join(&path), &body)?;
+        if self.place.put(&self.name, &path, body.clone()).await? == Put::Differs {
+            self.place.replace(&self.name, &path, body.clone()).await?;
+        }
         let state = self.table.snapshot()?.clone();
         let mut actions: Vec<Action> = Vec::new();
         for file in state.log_data().iter().filter(|file| file.path() != path.as_str()) {
@@ -135,12 +142,17 @@ impl ResultTable {
 }
 
 /// Puts the answer of a user's query in the place of the one before.
-pub(super) async fn replace_query(folder: &Path, batches: Vec<RecordBatch>) -> Result<(), StatsError> {
+pub(super) async fn replace_query(
+    lake: &DeltaLake,
+    job: &str,
+    query: &str,
+    batches: Vec<RecordBatch>,
+) -> Result<(), StatsError> {
     let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(()) };
-    fs::create_dir_all(folder)?;
-    let table = match open_existing(folder).await? {
+    let name = name_of(&format!("{job}_{query}"));
+    let table = match lake.place().load(&name).await? {
         Some(table) => table,
-        None => builder(folder)?.build()?,
+        None => DeltaTable::new(lake.place().log_store(&name)?),
     };
     let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
     table
@@ -153,8 +165,7 @@ pub(super) async fn replace_query(folder: &Path, batches: Vec<RecordBatch>) -> R
 
 /// The rows of a job's result; none where it has not run.
 pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsError> {
-    let folder = result_folder(lake, job);
-    let Some(table) = open_existing(&folder).await? else { return Ok(Vec::new()) };
+    let Some(table) = lake.place().load(&name_of(job)).await? else { return Ok(Vec::new()) };
     let context = datafusion::prelude::SessionContext::new();
     context.register_table("result", table.table_provider().await?)?;
     let select = "SELECT zone_id, user_zone_id, start, statistic, value, coverage FROM result \
@@ -177,22 +188,6 @@ pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsErro
         }));
     }
     Ok(rows)
-}
-
-fn builder(folder: &Path) -> Result<DeltaTableBuilder, DeltaTableError> {
-    DeltaTableBuilder::from_url(ensure_table_uri(folder.to_string_lossy())?)
-}
-
-/// The newest version; `None` where nobody has got to making the table.
-async fn open_existing(folder: &Path) -> Result<Option<DeltaTable>, DeltaTableError> {
-    if !folder.join("_delta_log").is_dir() {
-        return Ok(None);
-    }
-    match builder(folder)?.load().await {
-        Ok(table) => Ok(Some(table)),
-        Err(DeltaTableError::NotATable(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn fields() -> Vec<StructField> {

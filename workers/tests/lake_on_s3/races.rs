@@ -1,0 +1,99 @@
+//! Many writers at once: of one commit there is one winner, and disjoint ones all win.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_workers::{
+    adapters::lake::DeltaLake,
+    ports::{
+        ErrorKind,
+        contract::lake::Visible,
+        lake::{Committed, Lake, Position, Table, TableCommit},
+    },
+};
+use tokio::task::JoinSet;
+
+use crate::{endpoint::settings, readable::Readable};
+
+const TABLE: Table = Table::Events;
+const WRITERS: u32 = 16;
+
+async fn writers(count: u32) -> Vec<Arc<Readable>> {
+    let settings = settings().await;
+    let open = |_| Arc::new(Readable(DeltaLake::open(settings.clone(), "city/log", count).unwrap()));
+    (0..count).map(open).collect()
+}
+
+/// Each round all writers base the same step on the same snapshot.
+async fn race(rounds: u64) {
+    let writers = writers(WRITERS).await;
+    for round in 0..rounds {
+        let base = writers[0].snapshot(TABLE).await.unwrap();
+        let mut racers = JoinSet::new();
+        for (number, writer) in writers.iter().enumerate() {
+            let (writer, base) = (Arc::clone(writer), base.clone());
+            racers.spawn(async move {
+                // Readers of the log do not ask for the file itself.
+                let (file, _) = writer.sample(&format!("{round}-{number}"), 1);
+                let positions = BTreeMap::from([(0, Position { last_offset: round, watermark: None })]);
+                let commit = TableCommit { base, files: vec![file], positions };
+                writer.commit(TABLE, commit).await.unwrap()
+            });
+        }
+        let outcomes = racers.join_all().await;
+        let winners = outcomes.iter().filter(|outcome| **outcome != Committed::Conflict).count();
+        assert_eq!(winners, 1, "round {round}");
+    }
+    let reader = &writers[0];
+    assert_eq!(reader.visible(TABLE).await.len(), usize::try_from(rounds).unwrap());
+    assert_eq!(reader.snapshot(TABLE).await.unwrap().positions[&0].last_offset, rounds - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_hundred_rounds() {
+    race(100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_thousand_rounds() {
+    race(1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_of_disjoint_partitions_all_get_every_commit_through() {
+    const OWNERS: u32 = 4;
+    const STEPS: u64 = 6;
+    let writers = writers(OWNERS).await;
+    let mut racers = JoinSet::new();
+    for (partition, writer) in (0..).zip(&writers) {
+        let writer = Arc::clone(writer);
+        racers.spawn(async move {
+            for step in 0..STEPS {
+                let (file, body) = writer.sample(&format!("{partition}-{step}"), 2);
+                writer.put(TABLE, &file.path, body).await.unwrap();
+                let positions =
+                    BTreeMap::from([(partition, Position { last_offset: step, watermark: None })]);
+                // As the archive does: whatever comes back but "made", the positions decide.
+                loop {
+                    let base = writer.snapshot(TABLE).await.unwrap();
+                    if base.positions.get(&partition) == positions.get(&partition) {
+                        break;
+                    }
+                    let files = vec![file.clone()];
+                    match writer
+                        .commit(TABLE, TableCommit { base, files, positions: positions.clone() })
+                        .await
+                    {
+                        Ok(Committed::Yes(_)) => break,
+                        Ok(Committed::Conflict) => {}
+                        Err(error) => assert_eq!(error.kind, ErrorKind::Ambiguous, "{error:?}"),
+                    }
+                }
+            }
+        });
+    }
+    racers.join_all().await;
+    assert_eq!(writers[0].visible(TABLE).await.len(), writers.len() * usize::try_from(STEPS).unwrap());
+    let positions = writers[0].snapshot(TABLE).await.unwrap().positions;
+    assert!(positions.len() == writers.len() && positions.values().all(|at| at.last_offset == STEPS - 1));
+}
