@@ -1,0 +1,22 @@
+//! The role `ingest`: takes events from outside into a pipeline's log.
+//!
+//! Must not know which log it is, nor judge by the inventory: whether a zone exists is for the stages.
+//! What is refused is answered to its sender and counted; it is no dead letter where the sender still
+//! has it.
+//!
+//! Invariants: a record that was answered as accepted is in the log (G1); no plate in clear is written;
+//! a refused record harms no other one; bytes in flight to the log are bounded.
+
+mod body;
+mod bucket;
+mod grant;
+mod judge;
+mod plate;
+mod refusal;
+
+pub use body::{BodyError, Format, MAX_RECORDS, split, unzip};
+pub use bucket::Bucket;
+pub use grant::{Grant, Limits, Rights};
+pub use judge::{Passed, Place, judge};
+pub use plate::{PlateKeyError, PlateKeys};
+pub use refusal::{Reason, Refusal};
