@@ -9,14 +9,24 @@
 
 mod body;
 mod bucket;
+mod gather;
 mod grant;
+pub mod http;
+mod intake;
 mod judge;
+mod keyring;
+mod meter;
 mod plate;
 mod refusal;
+mod secret_folder;
 
 pub use body::{BodyError, Format, MAX_RECORDS, split, unzip};
 pub use bucket::Bucket;
+pub use gather::{AppendFailed, Gather, Held};
 pub use grant::{Grant, Limits, Rights};
+pub use intake::{Door, Intake, Transport, Turned, Verdicts};
 pub use judge::{Passed, Place, judge};
+pub use keyring::{KeyDefaults, KeyError, Keyring};
+pub use meter::Meter;
 pub use plate::{PlateKeyError, PlateKeys};
 pub use refusal::{Reason, Refusal};
