@@ -7,7 +7,7 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, T
 use super::gather::AppendFailed;
 
 /// Content type of [`Meter::text`].
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// See the module.
 pub struct Meter {

@@ -9,6 +9,7 @@
 
 mod body;
 mod bucket;
+mod connections;
 mod gather;
 mod grant;
 pub mod http;
@@ -19,6 +20,9 @@ mod meter;
 mod plate;
 mod refusal;
 mod secret_folder;
+mod secrets;
+mod serve;
+mod tls;
 
 pub use body::{BodyError, Format, MAX_RECORDS, split, unzip};
 pub use bucket::Bucket;
@@ -30,3 +34,6 @@ pub use keyring::{KeyDefaults, KeyError, Keyring};
 pub use meter::Meter;
 pub use plate::{PlateKeyError, PlateKeys};
 pub use refusal::{Reason, Refusal};
+pub use secrets::SecretError;
+pub use serve::{IngestError, Serving, serve};
+pub use tls::TlsError;

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 const LONGEST_ENTRY: u64 = 1024 * 1024;
 
 /// The entries of a folder by name.
-pub type Entries = BTreeMap<String, Vec<u8>>;
+pub(super) type Entries = BTreeMap<String, Vec<u8>>;
 
 /// Reads all entries. What begins with a dot is the mount's own.
-pub fn read(folder: &Path) -> io::Result<Entries> {
+pub(super) fn read(folder: &Path) -> io::Result<Entries> {
     let mut entries = Entries::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -30,14 +30,14 @@ pub fn read(folder: &Path) -> io::Result<Entries> {
 }
 
 /// Tells whether a folder changed since it was looked at last.
-#[derive(Debug, Default)]
-pub struct Watched {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watched {
     seen: Option<[u8; 32]>,
 }
 
 impl Watched {
     /// The entries, if they are others than the last time.
-    pub fn changed(&mut self, folder: &Path) -> io::Result<Option<Entries>> {
+    pub(super) fn changed(&mut self, folder: &Path) -> io::Result<Option<Entries>> {
         let entries = read(folder)?;
         let digest = digest_of(&entries);
         let same = self.seen.replace(digest) == Some(digest);
