@@ -31,7 +31,7 @@ const LONGEST_PAUSE_MS: i64 = 10_000;
 /// Most bytes of a request.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// How long one request may take.
-const LONGEST_REQUEST: StdDuration = StdDuration::from_secs(60);
+const LONGEST_REQUEST: StdDuration = StdDuration::from_mins(1);
 
 /// Where records go, and how.
 #[derive(Clone)]

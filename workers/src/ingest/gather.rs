@@ -53,6 +53,17 @@ pub struct Gather {
     room: Arc<Semaphore>,
 }
 
+/// Records that were handed in.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<(), AppendFailed>>);
+
+impl Submitted {
+    /// Waits until all of them are in the log.
+    pub async fn appended(self) -> Result<(), AppendFailed> {
+        self.0.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
 /// Bytes that are under way to the log; the room is free again with its end.
 #[derive(Debug)]
 pub struct Held(OwnedSemaphorePermit);
@@ -92,12 +103,12 @@ impl Gather {
         self.room.available_permits()
     }
 
-    /// Hands records in; answers once all of them are in the log.
-    pub async fn append<R: AsRef<[u8]>>(
+    /// Hands records in, in the order of the calls.
+    pub fn submit<R: AsRef<[u8]>>(
         &self,
         stream: Stream,
         records: impl IntoIterator<Item = (Partition, R)>,
-    ) -> Result<(), AppendFailed> {
+    ) -> Result<Submitted, AppendFailed> {
         let (answer, answered) = oneshot::channel();
         {
             let mut gathered = self.lock();
@@ -110,7 +121,7 @@ impl Gather {
             gathered.answers.push(answer);
         }
         self.arrived.notify_one();
-        answered.await.unwrap_or_else(|_| Err(closed()))
+        Ok(Submitted(answered))
     }
 
     /// Takes no more; what was handed in is still appended, then [`Self::run`] ends.

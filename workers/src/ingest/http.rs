@@ -68,7 +68,10 @@ pub struct Site {
 
 /// All routes.
 pub fn router(site: Site) -> Router {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "grpc")]
+    let router = router.route_service(super::grpc::PATH, super::grpc::service(site.clone()));
+    router
         .route("/v1/events", post(publish))
         .route("/v1/openapi.json", get(async || Json(document())))
         .route("/livez", get(async || "ok\n"))

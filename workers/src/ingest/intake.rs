@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{
     bucket::Bucket,
-    gather::{AppendFailed, Gather},
+    gather::{AppendFailed, Gather, Submitted},
     grant::{Grant, Limits},
     judge::{Passed, Place, judge, of_partition},
     keyring::Keyring,
@@ -47,7 +47,6 @@ pub struct Intake {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) gather: Gather,
     pub(super) meter: Meter,
-    /// Transport of the requests, for the metrics' labels.
     buckets: Mutex<BTreeMap<Arc<str>, Spent>>,
 }
 
@@ -128,6 +127,25 @@ impl Verdicts {
     }
 }
 
+/// What is to be written, each to its partition.
+pub type Placed<'a> = Vec<(Partition, Cow<'a, [u8]>)>;
+
+/// Records that were judged, and are under way to the log as far as they pass.
+#[derive(Debug)]
+pub struct Pending {
+    transport: Transport,
+    verdicts: Verdicts,
+    bytes: usize,
+    submitted: Option<Submitted>,
+}
+
+impl Pending {
+    /// Records that were refused, by their place.
+    pub fn refused(&self) -> &[(usize, Refusal)] {
+        &self.verdicts.refused
+    }
+}
+
 impl Intake {
     /// An intake for a log of so many partitions.
     pub fn new(
@@ -165,13 +183,30 @@ impl Intake {
         grant: &Grant,
         records: &[&[u8]],
     ) -> Result<Verdicts, Turned> {
+        let pending = self.begin(transport, grant, records)?;
+        self.finish(pending).await
+    }
+
+    /// Judges records and hands in those that pass, in the order of the calls.
+    pub fn begin(&self, transport: Transport, grant: &Grant, records: &[&[u8]]) -> Result<Pending, Turned> {
         let bytes = records.iter().map(|record| record.len()).sum();
         self.spend(grant, Some((records.len(), bytes)))?;
         let (passed, verdicts) = self.judge_all(grant, records);
-        if !passed.is_empty() {
-            let size = passed.iter().map(|(_, bytes)| bytes.len()).sum();
-            self.gather.append(Stream::Events, passed).await.map_err(Turned::Log)?;
-            self.meter.accepted(transport.as_str(), verdicts.accepted(), size);
+        let bytes = passed.iter().map(|(_, bytes)| bytes.len()).sum();
+        let submitted = if passed.is_empty() {
+            None
+        } else {
+            Some(self.gather.submit(Stream::Events, passed).map_err(Turned::Log)?)
+        };
+        Ok(Pending { transport, verdicts, bytes, submitted })
+    }
+
+    /// Waits until what was handed in is in the log.
+    pub async fn finish(&self, pending: Pending) -> Result<Verdicts, Turned> {
+        let Pending { transport, verdicts, bytes, submitted } = pending;
+        if let Some(submitted) = submitted {
+            submitted.appended().await.map_err(Turned::Log)?;
+            self.meter.accepted(transport.as_str(), verdicts.accepted(), bytes);
         }
         for (_, refusal) in &verdicts.refused {
             self.meter.refused(transport.as_str(), refusal.reason.as_str());
@@ -180,11 +215,7 @@ impl Intake {
     }
 
     /// Verdicts, and by partition what is to be written.
-    pub fn judge_all<'a>(
-        &self,
-        grant: &Grant,
-        records: &[&'a [u8]],
-    ) -> (Vec<(Partition, Cow<'a, [u8]>)>, Verdicts) {
+    pub fn judge_all<'a>(&self, grant: &Grant, records: &[&'a [u8]]) -> (Placed<'a>, Verdicts) {
         let (now, plates) = (self.clock.now(), Arc::clone(&self.plates.borrow()));
         let mut verdicts = Verdicts { records: records.len(), refused: Vec::new() };
         let mut passed = Vec::with_capacity(records.len());
@@ -197,11 +228,7 @@ impl Intake {
         (passed, verdicts)
     }
 
-    fn place<'a>(
-        &self,
-        one: Passed<'a>,
-        passed: &mut Vec<(Partition, Cow<'a, [u8]>)>,
-    ) -> Result<(), Refusal> {
+    fn place<'a>(&self, one: Passed<'a>, passed: &mut Placed<'a>) -> Result<(), Refusal> {
         match one.place {
             Place::Zone(zone) => passed.push((partition_of_zone(zone, self.partitions), one.bytes)),
             Place::Everywhere { id } => {

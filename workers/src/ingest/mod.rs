@@ -10,14 +10,20 @@
 mod body;
 mod bucket;
 mod connections;
+mod entries;
 mod gather;
 mod grant;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod http;
 mod intake;
 mod judge;
 mod keyring;
+mod letter;
 mod meter;
 mod plate;
+#[cfg(feature = "redis")]
+mod redis_entries;
 mod refusal;
 mod secret_folder;
 mod secrets;
@@ -26,13 +32,16 @@ mod tls;
 
 pub use body::{BodyError, Format, MAX_RECORDS, split, unzip};
 pub use bucket::Bucket;
-pub use gather::{AppendFailed, Gather, Held};
+pub use entries::{Entry, EntryStream, consume};
+pub use gather::{AppendFailed, Gather, Held, Submitted};
 pub use grant::{Grant, Limits, Rights};
-pub use intake::{Door, Intake, Transport, Turned, Verdicts};
+pub use intake::{Door, Intake, Pending, Placed, Transport, Turned, Verdicts};
 pub use judge::{Passed, Place, judge};
 pub use keyring::{KeyDefaults, KeyError, Keyring};
 pub use meter::Meter;
 pub use plate::{PlateKeyError, PlateKeys};
+#[cfg(feature = "redis")]
+pub use redis_entries::{RedisCalls, RedisEntries};
 pub use refusal::{Reason, Refusal};
 pub use secrets::SecretError;
 pub use serve::{IngestError, Serving, serve};

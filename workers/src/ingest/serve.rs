@@ -6,10 +6,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use parking_crds::worker_config::IngestSettings;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     connections::Connections,
+    entries::{EntryStream, consume},
     gather::Gather,
     http::{self, Site},
     intake::Intake,
@@ -38,6 +43,8 @@ pub struct Serving {
     pub secrets: PathBuf,
     /// Where to serve.
     pub listener: TcpListener,
+    /// A stream that records are taken from, too.
+    pub entries: Option<Arc<dyn EntryStream>>,
 }
 
 /// Why it did not start, or stopped.
@@ -51,7 +58,7 @@ pub enum IngestError {
     Metric(#[from] prometheus::Error),
     /// A task panicked.
     #[error("a task ended without a result: {0}")]
-    Task(#[from] tokio::task::JoinError),
+    Task(#[from] JoinError),
     /// The task that appends ended while others still ran.
     #[error("nothing is appended any more")]
     Broken,
@@ -67,22 +74,16 @@ pub async fn serve(
 ) -> Result<(), IngestError> {
     let meter = Meter::new()?;
     let opened = secrets::open(&serving.settings, &serving.secrets, &serving.pipeline, &meter)?;
-    let limit = serving.settings.limits.and_then(|limits| limits.max_body_bytes);
-    let max_body_bytes = limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BODY_BYTES);
+    let max_body_bytes = max_body_bytes(&serving.settings);
     let gather = Gather::new(ROOM.max(2 * max_body_bytes));
-    let intake = Arc::new(Intake::new(
-        opened.door,
-        opened.plates,
-        serving.partitions,
-        Arc::clone(&clock),
-        gather.clone(),
-        meter,
-    ));
+    let (door, plates, partitions) = (opened.door, opened.plates, serving.partitions);
+    let intake = Intake::new(door, plates, partitions, Arc::clone(&clock), gather.clone(), meter);
+    let intake = Arc::new(intake);
     let site = Site {
         intake: Arc::clone(&intake),
         log: Arc::clone(&log),
         max_body_bytes,
-        pipeline: serving.pipeline,
+        pipeline: serving.pipeline.clone(),
         stopping: stop.clone(),
         started: clock.monotonic(),
     };
@@ -90,21 +91,36 @@ pub async fn serve(
     let follower = (Arc::clone(&intake), Arc::clone(&clock));
     beside.spawn(async move { opened.following.run(follower.1.as_ref(), &follower.0.meter).await });
     let mut appending = JoinSet::new();
+    let appender = Arc::clone(&intake);
     appending.spawn(async move {
-        let intake = intake;
-        intake.gather.run(log.as_ref(), |outcome| intake.meter.appended(outcome)).await;
+        appender.gather.run(log.as_ref(), |outcome| appender.meter.appended(outcome)).await;
     });
-    let connections = Connections { router: http::router(site), tls: opened.tls, clock, stop };
-    let mut connected = JoinSet::new();
-    connected.spawn(connections.serve(serving.listener));
+    let mut ways_in = JoinSet::new();
+    let connections = Connections { router: http::router(site), tls: opened.tls, clock, stop: stop.clone() };
+    ways_in.spawn(connections.serve(serving.listener));
+    if let Some(entries) = serving.entries {
+        ways_in.spawn(consume(entries, intake, serving.pipeline, stop));
+    }
     tokio::select! {
-        ended = connected.join_next() => ended.transpose()?,
+        ended = all(&mut ways_in) => ended?,
         broken = appending.join_next() => {
             broken.transpose()?;
             return Err(IngestError::Broken);
         }
-    };
+    }
     gather.close();
-    appending.join_next().await.transpose()?;
+    all(&mut appending).await?;
+    Ok(())
+}
+
+fn max_body_bytes(settings: &IngestSettings) -> usize {
+    let limit = settings.limits.and_then(|limits| limits.max_body_bytes);
+    limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BODY_BYTES)
+}
+
+async fn all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
     Ok(())
 }

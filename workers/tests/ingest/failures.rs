@@ -68,8 +68,8 @@ async fn more_than_fits_under_way_is_told_to_come_again() {
     let server = Server::open().await;
     server.log.gate.forget_permits(1_000_000);
     let body = format!("[{}{}]", event(1), " ".repeat(7 * 1024 * 1024));
-    let send = || tokio::spawn(server.post(None).body(body.clone()).send());
-    let sent: Vec<_> = (0..9).map(|_| send()).collect();
+    let one = || tokio::spawn(server.post(None).body(body.clone()).send());
+    let sent: Vec<_> = (0..9).map(|_| one()).collect();
     until("room to be used up", async || {
         server.get("/metrics").await.1.contains("reason=\"busy\"} 1")
             || server.publish(None, body.clone()).await.status == 429

@@ -5,6 +5,10 @@
 mod client;
 mod events;
 mod failures;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod keys;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 mod tls;

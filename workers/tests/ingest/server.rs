@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_crds::worker_config::IngestSettings;
 use parking_workers::{
     adapters::{embedded::SystemClock, memory::MemoryEventLog},
-    ingest::{IngestError, Serving, serve},
+    ingest::{EntryStream, IngestError, Serving, serve},
     ports::{
         ErrorKind, PortError, PortResult,
         clock::Clock,
@@ -134,8 +134,17 @@ impl Server {
         Self::start(IngestSettings::default(), &[], Arc::new(SystemClock::new())).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the server of a test is a task of its own")]
     pub(crate) async fn start(settings: IngestSettings, secrets: Secrets<'_>, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(settings, secrets, clock, None).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the server of a test is a task of its own")]
+    pub(crate) async fn start_with(
+        settings: IngestSettings,
+        secrets: Secrets<'_>,
+        clock: Arc<dyn Clock>,
+        entries: Option<Arc<dyn EntryStream>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (secret, entries) in secrets {
             for (entry, text) in *entries {
@@ -151,6 +160,7 @@ impl Server {
             settings,
             secrets: folder.path().to_owned(),
             listener,
+            entries,
         };
         let log = TestLog::new();
         let task = tokio::spawn(serve(serving, Arc::new(log.clone()), clock, stopped));

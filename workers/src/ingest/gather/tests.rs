@@ -79,7 +79,7 @@ async fn settle() {
 }
 
 async fn one(gather: &Gather, partition: Partition, text: &str) -> Result<(), AppendFailed> {
-    gather.append(Stream::Events, [(partition, text)]).await
+    gather.submit(Stream::Events, [(partition, text)])?.appended().await
 }
 
 #[tokio::test]
