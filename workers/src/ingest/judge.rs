@@ -4,7 +4,10 @@
 //! theirs. Bytes are rewritten only where they must be: a live record's publication time becomes the
 //! time of its arrival, a plate in clear becomes a token; everything else stays byte for byte.
 //!
-//! Invariants: no plate in clear passes; a record without the right to it does not pass; a replayed
+//! A simulated city is a replay, too: what it saw and what it concluded keep their publication time, where
+//! they carry one and the key may replay.
+//!
+//! Invariants: no plate in clear passes under the name of its field; a record without the right to it does not pass; a replayed
 //! record without a plate passes unchanged, so that a replay leaves the bytes of an import.
 
 use std::borrow::Cow;
@@ -55,6 +58,7 @@ pub fn judge<'a>(
     let text = as_text(bytes.trim_ascii())?;
     let outline: Outline<'a> = serde_json::from_str(text).map_err(|error| refuse_json(&error))?;
     outline.check_tenant(grant)?;
+    outline.check_plates(text)?;
     let kept = outline.keeps_its_publication(grant)?;
     let mut edits = Edits::of(text);
     if let Some(plate) = outline.vehicle_license_plate
@@ -122,7 +126,6 @@ struct OutlineExt<'a> {
     #[serde(borrow)]
     tenant: Option<Cow<'a, str>>,
     quality: Option<Quality>,
-    vehicle_license_plate: Option<IgnoredAny>,
 }
 
 /// A value that is there, be it null.
@@ -134,9 +137,6 @@ impl Outline<'_> {
     fn check_tenant(&self, grant: &Grant) -> Result<(), Refusal> {
         let missing = |field| Refusal::unusable(DeadLetterReason::MissingField, field);
         let ext = self.ext.as_ref().ok_or_else(|| missing("ext"))?;
-        if ext.vehicle_license_plate.is_some() {
-            return Err(Refusal::invalid("ext.vehicle_license_plate: a plate belongs beside ext"));
-        }
         let tenant = ext.tenant.as_deref().ok_or_else(|| missing("ext.tenant"))?;
         match &grant.tenant {
             Some(own) if own != tenant => {
@@ -145,6 +145,15 @@ impl Outline<'_> {
             _ if is_tenant(tenant) => Ok(()),
             _ => Err(Refusal::invalid("ext.tenant: 1 to 63 of a-z, 0-9 and -")),
         }
+    }
+
+    /// A plate within another field would be passed over.
+    fn check_plates(&self, text: &str) -> Result<(), Refusal> {
+        let own = usize::from(self.vehicle_license_plate.is_some());
+        if text.matches("\"vehicle_license_plate\"").count() > own {
+            return Err(Refusal::invalid("vehicle_license_plate: it belongs beside ext, and nowhere else"));
+        }
+        Ok(())
     }
 
     /// Whether the record keeps the publication time that it carries, which needs the right to it.
@@ -157,7 +166,9 @@ impl Outline<'_> {
             let what = if is_control { "record_type" } else { "ext.quality" };
             return Err(Refusal::new(Reason::NoRight, format!("{what}: this key may not replay")));
         }
-        let kept = needs_replay || (quality == Quality::Synthetic && grant.rights.replay);
+        let is_simulated = matches!(quality, Quality::Synthetic | Quality::Inferred);
+        let is_published = self.event_publication_time.is_some_and(|time| time.get() != "null");
+        let kept = needs_replay || (is_simulated && is_published && grant.rights.replay);
         if !kept && !grant.rights.write {
             return Err(Refusal::new(Reason::NoRight, "ext.quality: this key may only replay"));
         }

@@ -6,6 +6,8 @@ mod client;
 mod events;
 mod failures;
 #[cfg(feature = "grpc")]
+mod figures;
+#[cfg(feature = "grpc")]
 mod grpc;
 mod keys;
 #[cfg(feature = "redis")]

@@ -175,8 +175,8 @@ fn write_lines(city: &mut Simulation, out: &Path) -> Result<(), Failure> {
 fn send_all(title: &str, source: &mut dyn Source, settings: &SendSettings) -> Result<(), Failure> {
     let bar = Bar::new(title);
     let clock = Arc::new(SystemClock::new());
-    let sent = send(source, settings, clock, &mut |progress| bar.show(progress));
-    let report = crate::runtime()?.block_on(sent)?;
+    let mut show = |progress| bar.show(progress);
+    let report = crate::runtime()?.block_on(send(source, settings, clock, &mut show))?;
     drop(bar);
     tell_sent(&report, &settings.to);
     Ok(())

@@ -64,9 +64,13 @@ fn a_replayed_record_is_published_when_it_happened() {
 
 #[test]
 fn a_simulated_record_keeps_its_time_only_with_the_right_to_replay() {
-    let simulated = EVENT.replace("observed", "synthetic");
-    assert_eq!(passed(&simulated, &grant(true, true)), simulated);
-    assert!(passed(&simulated, &grant(true, false)).contains("1760601600999"));
+    for quality in ["synthetic", "inferred"] {
+        let simulated = EVENT.replace("observed", quality);
+        assert_eq!(passed(&simulated, &grant(true, true)), simulated);
+        assert!(passed(&simulated, &grant(true, false)).contains("1760601600999"));
+        let null = simulated.replace("1760601600412", "null");
+        assert!(passed(&null, &grant(true, true)).contains("1760601600999"));
+    }
 }
 
 #[test]
@@ -135,8 +139,15 @@ fn a_plate_that_cannot_be_replaced_is_refused() {
         assert_eq!(refusal.reason.as_str(), reason);
         assert!(refusal.detail.contains("vehicle_license_plate") && !refusal.detail.contains("AB12"));
     }
-    let within = EVENT.replace("\"tenant\"", "\"vehicle_license_plate\":\"AB12CDE\",\"tenant\"");
-    assert!(refused(&within, &grant(true, false)).detail.starts_with("ext.vehicle_license_plate"));
+    for within in ["\"tenant\"", "1, 2"] {
+        let field = if within == "1, 2" {
+            "{\"vehicle_license_plate\":\"AB12CDE\"},2"
+        } else {
+            "\"vehicle_license_plate\":\"AB12CDE\",\"tenant\""
+        };
+        let refusal = refused(&EVENT.replace(within, field), &grant(true, false));
+        assert!(refusal.detail.starts_with("vehicle_license_plate: it belongs"), "{refusal:?}");
+    }
 }
 
 #[test]
