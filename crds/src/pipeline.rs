@@ -140,13 +140,23 @@ pub struct ObjectRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingest {
-    /// Secret with one API key per data key; keys named `replay-…` may write replayed records.
-    /// Default: no key is asked for.
+    /// Secret with one API key per data key: the key itself, or YAML with `sha256` or `key`, and `tenant`,
+    /// `rights`, `limits`. Keys named `replay-…` may write replayed records. Default: no key is asked for, and
+    /// nobody may write replayed records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys_secret_ref: Option<NameRef>,
     /// Secret of type `kubernetes.io/tls` to serve with. Default: plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret_ref: Option<NameRef>,
+    /// Secret with the keys that replace licence plates by tokens: one per data key, of at least 32 bytes, and
+    /// `current` with the name of the one for new tokens, needed where there are several.
+    /// Default: records with a plate in clear are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plate_keys_secret_ref: Option<NameRef>,
+    /// Whether records are taken from the stream `<prefix>:ingest` of the pipeline's Redis, too.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_stream: Option<bool>,
     /// Bounds on what one client may send. Default: the bounds of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<IngestLimits>,

@@ -264,6 +264,8 @@ fn ingest_settings(pipeline: &ParkingPipeline) -> IngestSettings {
     IngestSettings {
         api_keys: ingest.and_then(|i| i.api_keys_secret_ref.as_ref()).map(|secret| secret.name.clone()),
         tls: ingest.and_then(|i| i.tls_secret_ref.as_ref()).map(|secret| secret.name.clone()),
+        plate_keys: ingest.and_then(|i| i.plate_keys_secret_ref.as_ref()).map(|secret| secret.name.clone()),
+        redis_stream: ingest.and_then(|i| i.redis_stream).unwrap_or(false),
         limits: ingest.and_then(|i| i.limits),
     }
 }

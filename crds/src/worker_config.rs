@@ -209,7 +209,7 @@ pub struct RollSettings {
 }
 
 /// Who may write events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IngestSettings {
     /// Secret with the API keys; absent means that no key is asked for.
@@ -218,6 +218,12 @@ pub struct IngestSettings {
     /// Secret with certificate and key; absent means plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ObjectName>,
+    /// Secret with the keys that replace plates by tokens; absent means that plates in clear are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plate_keys: Option<ObjectName>,
+    /// Whether records are taken from a stream in Redis, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redis_stream: bool,
     /// Bounds on what one client may send; absent means the bounds of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<IngestLimits>,

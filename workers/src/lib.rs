@@ -5,6 +5,7 @@ pub mod command;
 pub mod deployment;
 pub mod domain;
 pub mod http;
+pub mod ingest;
 pub mod ports;
 pub mod runtime;
 pub mod sentence;

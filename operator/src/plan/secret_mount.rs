@@ -38,6 +38,7 @@ pub fn secrets_of(worker: &WorkerPlan) -> BTreeMap<ObjectName, Keys> {
     if let Some(ingest) = &config.ingest {
         mounts.all(ingest.api_keys.as_ref());
         mounts.all(ingest.tls.as_ref());
+        mounts.all(ingest.plate_keys.as_ref());
     }
     mounts.0
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::replay::ReplayError;
 use crate::{
-    domain::partitioner::partition_of_zone,
+    domain::partitioner::{id_in_partition, partition_of_zone},
     ports::{
         PortError,
         clock::Clock,
@@ -258,23 +258,8 @@ impl<'a> Run<'a> {
     }
 
     fn input_ended(&self, partition: Partition, event_time: Millis) -> Records {
-        let mut name = self.position.content.to_vec();
-        name.extend(partition.to_be_bytes());
-        let record = CompanionRecord {
-            event_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, &name),
-            event_time,
-            event_publication_time: Some(event_time),
-            curb_zone_id: None,
-            body: CompanionBody::InputEnded {},
-            ext: Ext {
-                schema_version: 1,
-                tenant: self.settings.tenant.clone(),
-                quality: Some(Quality::Replayed),
-                ..Ext::default()
-            },
-        };
-        // A struct of plain fields always has a JSON form.
-        std::iter::once(serde_json::to_vec(&record).unwrap_or_default()).collect()
+        let id = id_in_partition(end_id(&self.position.content), partition);
+        std::iter::once(input_ended(id, event_time, &self.settings.tenant)).collect()
     }
 
     async fn append(&self, parts: Vec<(Partition, Records)>) -> Result<(), ImportError> {
@@ -285,6 +270,30 @@ impl<'a> Run<'a> {
         self.log.append_marked(parts, mark).await?;
         Ok(())
     }
+}
+
+/// Identity of the end of an input with this content; each partition has one derived from it.
+pub(super) fn end_id(content: &[u8; 32]) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, content)
+}
+
+/// The record that ends an input.
+pub(super) fn input_ended(event_id: Uuid, event_time: Millis, tenant: &str) -> Vec<u8> {
+    let record = CompanionRecord {
+        event_id,
+        event_time,
+        event_publication_time: Some(event_time),
+        curb_zone_id: None,
+        body: CompanionBody::InputEnded {},
+        ext: Ext {
+            schema_version: 1,
+            tenant: tenant.to_owned(),
+            quality: Some(Quality::Replayed),
+            ..Ext::default()
+        },
+    };
+    // A struct of plain fields always has a JSON form.
+    serde_json::to_vec(&record).unwrap_or_default()
 }
 
 #[cfg(test)]

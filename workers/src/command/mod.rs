@@ -10,4 +10,5 @@ pub mod import;
 pub mod inventory;
 pub mod progress;
 pub mod replay;
+pub mod send;
 pub mod simulate;

@@ -37,6 +37,11 @@ pub fn partition_of_zone(zone: Uuid, partitions: u32) -> u32 {
     partition_of(zone.as_hyphenated().encode_lower(&mut text).as_bytes(), partitions)
 }
 
+/// The id in one partition of a record that stands in all of them, so that no two records share an id.
+pub fn id_in_partition(id: Uuid, partition: u32) -> Uuid {
+    Uuid::new_v5(&id, &partition.to_be_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
-//! `parking replay`, `parking simulate` and `parking inventory`: data into a folder, or onto standard output.
+//! `parking replay`, `parking simulate` and `parking inventory`: data into a folder, to an ingest, or onto
+//! standard output.
 
 use std::{
     fs::File,
@@ -8,19 +9,24 @@ use std::{
 };
 
 use clap::Subcommand;
+use parking_crds::duration::Duration;
 use parking_workers::{
     adapters::embedded::{self, DataFolder, Description, OpenError, SystemClock},
     command::{
-        import::{ImportReport, ImportSettings, Pace},
+        import::{ImportReport, ImportSettings, Pace, Source},
         inventory,
         progress::Bar,
         replay::{Format, Replay},
+        send::{SendReport, SendSettings, send},
         simulate::{Simulation, read_profile},
     },
     deployment,
 };
 
 use crate::Failure;
+
+/// How long an ingest may take nothing before sending is given up.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(clap::Args)]
 pub(crate) struct ReplayArgs {
@@ -42,7 +48,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Write the events as lines to this file (`-`: standard output) instead of into a data folder.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "compression"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "compression", "to"])]
     out: Option<PathBuf>,
     /// Send each event at its own time, so many times faster; absent means as fast as possible.
     #[arg(long, value_name = "FACTOR")]
@@ -54,15 +60,27 @@ pub(crate) struct SimulateArgs {
 #[derive(clap::Args)]
 struct Into {
     /// The data folder.
-    #[arg(long, default_value = ".parking", value_name = "DIR")]
+    #[arg(long, default_value = ".parking", value_name = "DIR", conflicts_with = "to")]
     data: PathBuf,
+    /// Send to the ingest at this address instead of into a data folder.
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// File with the API key; it needs the right to replay.
+    #[arg(long, value_name = "FILE", requires = "to")]
+    key_file: Option<PathBuf>,
+    /// Whose records they are, as the key says; default: the pipeline of the manifests.
+    #[arg(long, value_name = "NAME", requires = "to")]
+    tenant: Option<String>,
+    /// Records that were sent before, as told when sending stopped.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "to")]
+    skip: u64,
     /// Manifests of the pipeline, needed once, for a folder that is new.
     #[arg(short, long = "file", value_name = "PATH")]
     manifests: Vec<PathBuf>,
     /// Tell every partition that no more will follow: closes the statistics windows.
     #[arg(long)]
     end_of_input: bool,
-    /// Records per append.
+    /// Records per append or request.
     #[arg(long, default_value_t = 5_000, value_name = "N")]
     batch: usize,
 }
@@ -89,6 +107,11 @@ pub(crate) enum InventoryOf {
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    if let Some(to) = &args.into.to {
+        let settings = args.into.sending(to, None, None)?;
+        let mut replay = Replay::open_all(args.format, &args.files, args.into.as_import(&settings))?;
+        return send_all("replay", &mut replay, &settings);
+    }
     let described = args.into.describe()?;
     let settings = args.into.settings(&described, None);
     let mut replay = Replay::open_all(args.format, &args.files, settings)?;
@@ -108,6 +131,10 @@ pub(crate) fn simulate(args: &SimulateArgs) -> Result<(), Failure> {
     let mut city = Simulation::new(&name, &profile).map_err(failed)?;
     if let Some(out) = &args.out {
         return write_lines(&mut city, out);
+    }
+    if let Some(to) = &args.into.to {
+        let settings = args.into.sending(to, Some(&profile.tenant), args.compression)?;
+        return send_all("simulate", &mut city, &settings);
     }
     let described = args.into.describe()?;
     let pace = args
@@ -145,12 +172,75 @@ fn write_lines(city: &mut Simulation, out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+fn send_all(title: &str, source: &mut dyn Source, settings: &SendSettings) -> Result<(), Failure> {
+    let bar = Bar::new(title);
+    let clock = Arc::new(SystemClock::new());
+    let mut show = |progress| bar.show(progress);
+    let report = crate::runtime()?.block_on(send(source, settings, clock, &mut show))?;
+    drop(bar);
+    tell_sent(&report, &settings.to);
+    Ok(())
+}
+
+fn tell_sent(report: &SendReport, to: &str) {
+    println!("{} of {} records accepted by {to}", report.accepted, report.records);
+    for (reason, count) in &report.refused {
+        println!("{count} refused: {reason}");
+    }
+    if let Some((number, reason)) = &report.first_refused {
+        println!("the first of them was record {number}: {reason}");
+    }
+}
+
 fn tell(report: &ImportReport, data: &Path) {
     let ImportReport { records, appended, .. } = report;
     println!("{appended} of {records} records appended to {}, the others were there already", data.display());
 }
 
 impl Into {
+    /// How to send; `own` is the tenant that the source itself names.
+    fn sending(
+        &self,
+        to: &str,
+        own: Option<&str>,
+        compression: Option<u32>,
+    ) -> Result<SendSettings, Failure> {
+        let tenant = match (&self.tenant, own) {
+            (Some(tenant), _) => tenant.clone(),
+            (None, Some(own)) => own.to_owned(),
+            (None, None) if !self.manifests.is_empty() => deployment::load(&self.manifests)?.name(),
+            (None, None) => {
+                return Err("name the tenant with --tenant, or the pipeline's manifests with -f".into());
+            }
+        };
+        let unreadable = |path: &Path, error| format!("{}: {error}", path.display());
+        let key = self
+            .key_file
+            .as_deref()
+            .map(|path| std::fs::read_to_string(path).map_err(|error| unreadable(path, error)));
+        Ok(SendSettings {
+            to: to.to_owned(),
+            key: key.transpose()?.map(|key| key.trim().to_owned()),
+            tenant,
+            batch: self.batch,
+            compression,
+            end_of_input: self.end_of_input,
+            skip: self.skip,
+            patience: PATIENCE,
+        })
+    }
+
+    /// What a source needs to know of how it is sent.
+    fn as_import(&self, sending: &SendSettings) -> ImportSettings {
+        ImportSettings {
+            tenant: sending.tenant.clone(),
+            partitions: 1,
+            batch: self.batch,
+            pace: None,
+            end_of_input: self.end_of_input,
+        }
+    }
+
     /// Whose folder it is, or will be.
     fn describe(&self) -> Result<Description, Failure> {
         if !self.manifests.is_empty() {
