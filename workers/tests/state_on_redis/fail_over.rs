@@ -20,7 +20,7 @@ const AFTER_DEATH: Duration = Duration::from_secs(5);
 const AFTER_FREEZE: Duration = Duration::from_secs(10);
 
 fn cluster() -> Redis {
-    Redis::start(Options { servers: 3, sentinels: 3, min_replicas: 1, ..Options::default() }).unwrap()
+    Redis::start(&Options { servers: 3, sentinels: 3, min_replicas: 1, ..Options::default() }).unwrap()
 }
 
 fn careful(redis: &Redis) -> RedisSettings {

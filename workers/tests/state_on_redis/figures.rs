@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures"]
 async fn commits_and_blocks_a_second_beside_a_plain_pipeline_of_the_same_data() {
-    let redis = Redis::start(Options::default()).unwrap();
+    let redis = Redis::start(&Options::default()).unwrap();
     let mut writer = Writer::start(open(&settings(&redis))).await;
     let master = redis.master().unwrap();
     let client = redis::Client::open(format!("redis://{master}/")).unwrap();
@@ -59,7 +59,7 @@ async fn commits_and_blocks_a_second_beside_a_plain_pipeline_of_the_same_data() 
 #[ignore = "measures"]
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 async fn memory_of_a_million_spaces_and_the_time_to_load_them() {
-    let redis = Redis::start(Options::default()).unwrap();
+    let redis = Redis::start(&Options::default()).unwrap();
     let settings = settings(&redis);
     let mut writer = Writer::start(open(&settings)).await;
     let master = redis.master().unwrap();

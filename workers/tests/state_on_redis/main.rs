@@ -19,7 +19,7 @@ use parking_e2e::redis::{Options, Redis};
 use parking_workers::ports::state_store::StateStore;
 
 /// One server that no test harms.
-static CALM: LazyLock<Redis> = LazyLock::new(|| Redis::start(Options::default()).unwrap());
+static CALM: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
 
 fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
     let settings = stage::settings(&CALM);

@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// A server that is reached through a proxy: the sentinel knows it by that address.
 fn behind_proxy() -> (Redis, Proxy) {
     let options = Options { down_after: Duration::from_mins(1), ..Options::default() };
-    let redis = Redis::start(options).unwrap();
+    let redis = Redis::start(&options).unwrap();
     let proxy = Proxy::start(redis.servers()[0]).unwrap();
     let (sentinel, name) = (redis.sentinels()[0], redis.options().master_name.clone());
     let port = proxy.address().port().to_string();

@@ -28,7 +28,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(5);
 
 fn alone() -> Redis {
-    Redis::start(Options::default()).unwrap()
+    Redis::start(&Options::default()).unwrap()
 }
 
 #[tokio::test]

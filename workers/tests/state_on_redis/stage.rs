@@ -115,7 +115,7 @@ impl Writer {
         let outcome = self.store.commit(&STAGE, commit).await?;
         if outcome == Outcome::Stored {
             (self.base, self.answered) = (next, next);
-            if next % 10 == 0 {
+            if next.is_multiple_of(10) {
                 let _ = self.store.trim(&STAGE, self.token, next - 2).await?;
             }
         }

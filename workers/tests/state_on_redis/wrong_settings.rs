@@ -22,8 +22,8 @@ async fn refusal(settings: RedisSettings) -> String {
     sentence(&error)
 }
 
-fn login(password: &str) -> Option<Login> {
-    Some(Login { user: None, password: password.to_owned() })
+fn login(password: &str) -> Login {
+    Login { user: None, password: password.to_owned() }
 }
 
 #[tokio::test]
@@ -33,19 +33,22 @@ async fn a_wrong_password_is_told_without_showing_it() {
         sentinel_password: Some("also-right".to_owned()),
         ..Options::default()
     };
-    let redis = Redis::start(options).unwrap();
-    let right =
-        RedisSettings { login: login("right"), sentinel_login: login("also-right"), ..settings(&redis) };
+    let redis = Redis::start(&options).unwrap();
+    let right = RedisSettings {
+        login: Some(login("right")),
+        sentinel_login: Some(login("also-right")),
+        ..settings(&redis)
+    };
     let store = open(&right);
     ready(&store).await;
     assert_eq!(store.claim(&STAGE, owner()).await.unwrap().1, None);
 
-    let at_server = refusal(RedisSettings { login: login("hush-hush"), ..right.clone() }).await;
+    let at_server = refusal(RedisSettings { login: Some(login("hush-hush")), ..right.clone() }).await;
     let master = redis.master().unwrap().to_string();
     assert!(at_server.contains(&master) && at_server.contains("password of the Secret"), "{at_server}");
     let none = refusal(RedisSettings { login: None, ..right.clone() }).await;
     assert!(none.contains("password of the Secret"), "{none}");
-    let at_sentinel = refusal(RedisSettings { sentinel_login: login("hush-hush"), ..right }).await;
+    let at_sentinel = refusal(RedisSettings { sentinel_login: Some(login("hush-hush")), ..right }).await;
     assert!(at_sentinel.contains("sentinels' user and password"), "{at_sentinel}");
     assert!(!at_server.contains("hush") && !at_sentinel.contains("hush"));
 }
@@ -79,7 +82,7 @@ async fn with_tls_only_servers_that_the_authority_signed_are_talked_to() {
     let folder = tempfile::tempdir().unwrap();
     let files = TlsFiles::make(folder.path()).unwrap();
     let ca = std::fs::read(&files.ca).unwrap();
-    let redis = Redis::start(Options { tls: Some(files), ..Options::default() }).unwrap();
+    let redis = Redis::start(&Options { tls: Some(files), ..Options::default() }).unwrap();
     let trusting = RedisSettings { tls: Some(Tls { ca: Some(ca) }), ..settings(&redis) };
     let store = open(&trusting);
     ready(&store).await;

