@@ -10,12 +10,12 @@ use crate::server::{Server, event, event_of, until};
 const KEY: &str = "a-key-of-the-north";
 const OTHER: &str = "a-key-of-the-south";
 
-fn named(name: &str) -> Option<ObjectName> {
-    Some(name.parse().unwrap())
+fn named(name: &str) -> ObjectName {
+    name.parse().unwrap()
 }
 
 fn with_keys() -> IngestSettings {
-    IngestSettings { api_keys: named("keys"), ..IngestSettings::default() }
+    IngestSettings { api_keys: Some(named("keys")), ..IngestSettings::default() }
 }
 
 async fn start(entries: &[(&str, &str)]) -> Server {
@@ -94,7 +94,7 @@ async fn a_plate_in_clear_is_written_as_a_token_or_not_at_all() {
     let answer = server.publish(None, plate.clone()).await;
     assert_eq!((answer.status, answer.refused()), (422, vec![(0, "no_plate_key".to_owned())]));
 
-    let settings = IngestSettings { plate_keys: named("plates"), ..IngestSettings::default() };
+    let settings = IngestSettings { plate_keys: Some(named("plates")), ..IngestSettings::default() };
     let secret: &[(&str, &str)] = &[("k1", "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk")];
     let server = Server::start(settings, &[("plates", secret)], Arc::new(SystemClock::new())).await;
     assert_eq!(server.publish(None, plate).await.status, 202);

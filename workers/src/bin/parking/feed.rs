@@ -75,7 +75,7 @@ struct Into {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "to")]
     skip: u64,
     /// Manifests of the pipeline, needed once, for a folder that is new.
-    #[arg(short, long = "file", value_name = "PATH")]
+    #[arg(short = 'f', long = "file", value_name = "PATH")]
     manifests: Vec<PathBuf>,
     /// Tell every partition that no more will follow: closes the statistics windows.
     #[arg(long)]
