@@ -66,9 +66,7 @@ fn sources() -> LogSources {
 async fn results(place: LakePlace, objects: Arc<dyn ObjectStore>) -> (Vec<StatRow>, BTreeMap<Table, u64>) {
     let log = Arc::new(MemoryEventLog::new(Uuid::nil(), 1));
     let at = StreamPartition { stream: Stream::Events, partition: 0 };
-    log.append(vec![(at, records().iter().collect::<Records>())])
-        .await
-        .unwrap();
+    log.append(vec![(at, records().iter().collect::<Records>())]).await.unwrap();
     for _ in 0..2 {
         let lake = Arc::new(DeltaLake::open(place.clone(), sources(), 1).unwrap());
         let (log, clock) = (Arc::clone(&log) as Arc<_>, Arc::new(MemoryClock::new(0)));
