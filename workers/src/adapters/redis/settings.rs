@@ -95,7 +95,7 @@ pub struct Tls {
     pub ca: Option<Vec<u8>>,
 }
 
-/// What the store is told; [`Self::checked`] by whoever opens it.
+/// What the store is told; checked by whoever opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisSettings {
     /// The sentinels.
