@@ -85,6 +85,8 @@ const EDITED: &[Row<'_>] = &[
     ("routes[].console", NOTIFY, "console: {}"),
     ("ingest.apiKeysSecretRef.name", INGEST, "apiKeys: keys"),
     ("ingest.tlsSecretRef.name", INGEST, "tls: ingest-tls"),
+    ("ingest.plateKeysSecretRef.name", INGEST, "plateKeys: plates"),
+    ("ingest.redisStream", INGEST, "redisStream: true"),
     ("ingest.limits.eventsPerSecond", INGEST, "eventsPerSecond: 9"),
     ("ingest.limits.maxBodyBytes", INGEST, "maxBodyBytes: 2048"),
 ];
@@ -210,6 +212,7 @@ async fn references(city: &City) {
         "mail",
         "keys",
         "ingest-tls",
+        "plates",
         "pull",
         "brokers",
     ] {
@@ -287,6 +290,7 @@ fn edit(pipeline: &mut Value) {
     spec["routes"] = routes();
     spec["ingest"] = json!({
         "apiKeysSecretRef": secret("keys"), "tlsSecretRef": secret("ingest-tls"),
+        "plateKeysSecretRef": secret("plates"), "redisStream": true,
         "limits": {"eventsPerSecond": 9, "maxBodyBytes": 2048},
     });
     spec["image"] = json!("workers:edited");

@@ -3,13 +3,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use parking_e2e::redis::{Options, Redis};
+use parking_e2e::{
+    redis::{Options, Redis},
+    wait::eventually,
+};
 use parking_workers::{
     adapters::redis::RedisStateStore,
     ports::{
@@ -52,27 +55,27 @@ async fn a_full_server_says_so_changes_nothing_and_goes_on_when_there_is_room() 
     assert_eq!(writer.base, 10);
 }
 
-/// Does something to a server again and again while a stage writes; how many commits were answered.
+/// Does something to a server again and again while a stage writes; how many commits were answered. Each time it
+/// waits for a commit: a stage that is harassed quicker than it can connect gets nowhere, and rightly so.
 async fn harassed(words: &'static [&'static str], commits: u64) -> u64 {
     let redis = Arc::new(alone());
     let mut writer = Writer::start(open(&settings(&redis))).await;
-    let ended = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
     let harass = std::thread::spawn({
-        let (redis, ended) = (Arc::clone(&redis), Arc::clone(&ended));
+        let (redis, answered) = (Arc::clone(&redis), Arc::clone(&answered));
         move || {
-            let master = redis.master().unwrap();
-            let mut times = 0;
-            while !ended.load(Ordering::SeqCst) || times < 20 {
+            let (master, mut seen) = (redis.master().unwrap(), 0);
+            while seen < commits {
                 redis.ask::<redis::Value>(master, words).unwrap();
-                times += 1;
-                std::thread::sleep(Duration::from_millis(10));
+                let more = || Some(answered.load(Ordering::SeqCst)).filter(|answered| *answered > seen);
+                seen = eventually("one more commit", AGAIN, more).unwrap();
             }
         }
     });
     for _ in 0..commits {
         writer.go_on(AGAIN).await;
+        answered.fetch_add(1, Ordering::SeqCst);
     }
-    ended.store(true, Ordering::SeqCst);
     harass.join().unwrap();
     writer.go_on(AGAIN).await;
     writer.claim().await.unwrap();
