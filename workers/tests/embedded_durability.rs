@@ -11,10 +11,12 @@ use std::{
     process::{Command, Output},
 };
 
+use parking_crds::duration::Duration;
 use parking_workers::{
-    adapters::embedded::{DataFolder, OpenError, open},
+    adapters::embedded::{DataFolder, OpenError, SystemClock, open},
     ports::{
         ErrorKind,
+        clock::Clock,
         event_log::{EventLog, Parts, Records, Stream, StreamPartition},
     },
 };
@@ -158,13 +160,16 @@ async fn l1_after_a_torn_write_a_prefix_is_left_or_the_folder_is_refused() {
     assert!(kept.len() > 5, "cuts fall between appends: {kept:?}");
 }
 
-/// The folder waits a second for a slow disk: whoever needs the memory settles again.
+/// The folder waits a second for a slow disk, and what is settled is counted a little later: whoever needs the memory
+/// settles again.
 async fn settle_below(folder: &DataFolder, bytes: u64) -> u64 {
-    for _ in 0..60 {
+    let clock = SystemClock::new();
+    for _ in 0..3_000 {
         if folder.unsettled_bytes() < bytes {
             break;
         }
         folder.settle().await;
+        clock.pause(Duration::from_millis(10)).await;
     }
     folder.unsettled_bytes()
 }
