@@ -12,3 +12,4 @@ pub mod sentence;
 #[cfg(feature = "lake")]
 pub mod up;
 pub mod view;
+pub mod worker;
