@@ -279,12 +279,12 @@ mod tests {
     fn a_connection_is_cut_after_so_many_bytes_and_the_next_one_works() {
         let proxy = Proxy::start(echo()).unwrap();
         let mut stream = connected(&proxy);
-        proxy.set(Fault::CutAfter(Direction::ToClient, 3));
+        proxy.set(Fault::CutAfter(Direction::ToClient, 4));
         stream.write_all(b"hello").unwrap();
         let mut heard = Vec::new();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let _ = stream.read_to_end(&mut heard);
-        assert_eq!(heard, b"hel");
+        assert_eq!(heard, b"hell");
         assert_eq!(proxy.fault(), Fault::None);
         assert_eq!(said(&mut connected(&proxy), b"again").unwrap(), b"again");
     }

@@ -158,7 +158,8 @@ fn package_sources(file: &SourceFile) -> Vec<String> {
 const UNSAFE: &str = "workers/src/adapters/kafka/topic_id.rs";
 
 fn unsafe_code(file: &SourceFile) -> Option<String> {
-    let refused = file.is_rust() && file.path != UNSAFE && file.text.contains(concat!("unsafe", "_code"));
+    let may_name_it = file.path == UNSAFE || file.path.starts_with("e2e/tests/repository_rules/");
+    let refused = file.is_rust() && !may_name_it && file.text.contains("unsafe_code");
     refused.then(|| format!("{}: unsafe code stands in {UNSAFE} alone", file.path))
 }
 
@@ -245,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_lint_that_is_lifted_elsewhere_is_found() {
-        let text = concat!("#![expect(unsafe", "_code, reason = \"fast\")]");
+        let text = "#![expect(unsafe_code, reason = \"fast\")]";
         assert!(unsafe_code(&planted("workers/src/a.rs", text)).is_some());
         assert_eq!(unsafe_code(&planted(UNSAFE, text)), None);
     }

@@ -25,6 +25,8 @@ use crate::ports::{PortResult, event_log::Stream};
 
 /// Entries taken at a time.
 const BATCH: usize = 1_000;
+/// Most bytes of a batch that are counted as under way to the log.
+const MOST_HELD: usize = 4 * 1024 * 1024;
 /// Pause where there was none.
 const IDLE: Duration = Duration::from_millis(100);
 /// Pause after a failure.
@@ -35,8 +37,8 @@ const AFTER_FAILURE: Duration = Duration::from_millis(1_000);
 pub struct Entry {
     /// Names it to the stream.
     pub id: String,
-    /// Its record; empty where it has none.
-    pub record: Vec<u8>,
+    /// Its record; `None` where the stream has dropped it since it was given to a consumer.
+    pub record: Option<Vec<u8>>,
 }
 
 /// A stream of which this process is a consumer. Errors are as those of every port.
@@ -98,6 +100,11 @@ impl Consumer {
             }
             self.intake.clock.pause(AFTER_FAILURE).await;
         }
+        let gone = taken.iter().filter(|entry| entry.record.is_none()).count();
+        if gone > 0 {
+            tracing::error!("{gone} entries were dropped by the stream before they were written");
+            self.intake.meter.turned_away(Transport::Redis.as_str(), "dropped");
+        }
         let ids: Vec<_> = taken.into_iter().map(|entry| entry.id).collect();
         if let Err(error) = self.entries.forget(&ids).await {
             // They are taken again later, and known by their ids.
@@ -109,9 +116,9 @@ impl Consumer {
 
     /// Writes records, and letters of those that are refused.
     async fn write(&self, taken: &[Entry]) -> Result<(), Turned> {
-        let bytes: usize = taken.iter().map(|entry| entry.record.len()).sum();
-        let _held: Option<Held> = self.intake.gather.hold(bytes);
-        let records: Vec<&[u8]> = taken.iter().map(|entry| entry.record.as_slice()).collect();
+        let records: Vec<&[u8]> = taken.iter().filter_map(|entry| entry.record.as_deref()).collect();
+        let bytes: usize = records.iter().map(|record| record.len()).sum();
+        let _held: Option<Held> = self.intake.gather.wait_for_room(bytes.min(MOST_HELD)).await;
         let pending = self.intake.begin(Transport::Redis, &self.grant, &records)?;
         let letters: Vec<_> =
             pending.refused().iter().filter_map(|refused| to_write(refused, &records)).collect();

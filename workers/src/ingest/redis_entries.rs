@@ -11,7 +11,10 @@
 //! Invariant: an entry stays pending until it is forgotten; what a consumer left pending for a minute is
 //! taken over by another.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
 
 use async_trait::async_trait;
 use redis::{
@@ -26,6 +29,10 @@ const GROUP: &str = "ingest";
 const FIELD: &str = "record";
 /// After how long another's entries are taken over, ms.
 const ABANDONED_MS: usize = 60_000;
+/// Acknowledges entries and deletes them, both at once.
+const FORGET: &str = "local group = table.remove(ARGV, 1)
+for _, id in ipairs(ARGV) do redis.call('XACK', KEYS[1], group, id); redis.call('XDEL', KEYS[1], id) end
+return #ARGV";
 /// Every so many rounds it is looked for entries that were abandoned.
 const ROUNDS_BETWEEN_LOOKS: u32 = 100;
 
@@ -123,26 +130,30 @@ impl<C: RedisCalls> EntryStream for RedisEntries<C> {
     }
 
     async fn forget(&self, ids: &[String]) -> PortResult<()> {
-        let mut delete = cmd("XDEL");
-        delete.arg(&self.key).arg(ids);
-        let mut acknowledge = cmd("XACK");
-        acknowledge.arg(&self.key).arg(GROUP).arg(ids);
-        // In this order, a crash in between leaves what the next look for abandoned entries clears away.
-        let deleted = self.calls.call(&delete).await;
-        let forgotten = match deleted {
-            Ok(_) => self.calls.call(&acknowledge).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
+        let mut command = cmd("EVAL");
+        command.arg(FORGET).arg(1).arg(&self.key).arg(GROUP).arg(ids);
+        let forgotten = self.calls.call(&command).await;
         if forgotten.is_err() {
             self.begun.store(false, Ordering::Release);
         }
-        forgotten
+        forgotten.map(|_| ())
     }
 }
 
+/// An entry without the field is kept whole, so that it is refused with all that it says.
 fn entry(id: StreamId) -> Entry {
-    let record = id.map.get(FIELD).and_then(|value| Vec::<u8>::from_redis_value_ref(value).ok());
-    Entry { id: id.id, record: record.unwrap_or_default() }
+    let text = |value: &Value| Vec::<u8>::from_redis_value_ref(value).unwrap_or_default();
+    let record = match id.map.get(FIELD) {
+        Some(record) => Some(text(record)),
+        None if id.map.is_empty() => None,
+        None => {
+            let fields =
+                id.map.iter().map(|(name, value)| (name, String::from_utf8_lossy(&text(value)).into_owned()));
+            let fields: BTreeMap<_, _> = fields.collect();
+            Some(serde_json::to_vec(&fields).unwrap_or_default())
+        }
+    };
+    Entry { id: id.id, record }
 }
 
 fn parse<T: FromRedisValue>(value: Value) -> PortResult<T> {

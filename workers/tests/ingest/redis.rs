@@ -140,9 +140,25 @@ async fn what_a_consumer_took_and_did_not_finish_it_takes_again_after_a_restart(
     assert!(redis.entries("b").await.take(10).await.unwrap().is_empty(), "another has it");
     let again = redis.entries("a").await;
     let taken = again.take(10).await.unwrap();
-    assert_eq!(taken[0].record, event(1).into_bytes());
+    assert_eq!(taken[0].record, Some(event(1).into_bytes()));
     again.forget(&[taken[0].id.clone()]).await.unwrap();
     assert_eq!((redis.waiting().await, again.take(10).await.unwrap()), (0, vec![]));
+}
+
+#[tokio::test]
+async fn an_entry_that_its_writers_dropped_holds_nobody_up_and_one_without_a_record_is_kept_whole() {
+    let redis = RedisServer::start().await;
+    redis.add(&event(1)).await;
+    assert_eq!(redis.entries("a").await.take(10).await.unwrap().len(), 1);
+    let mut connection = redis.connect().await.unwrap();
+    let _: usize = connection.xtrim(KEY, redis::streams::StreamMaxlen::Equals(0)).await.unwrap();
+    let again = redis.entries("a").await;
+    assert_eq!(again.take(10).await.unwrap()[0].record, None);
+    let _: String = connection.xadd(KEY, "*", &[("reading", "17")]).await.unwrap();
+    let server = ingest(again).await;
+    until("the letter", async || server.log.events().await == ["{\"reading\":\"17\"}"]).await;
+    until("all entries to be forgotten", async || redis.waiting().await == 0).await;
+    assert!(server.get("/metrics").await.1.contains("{reason=\"dropped\",transport=\"redis\"} 1"));
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ use parking_workers::{
     ports::{
         ErrorKind, PortError, PortResult,
         clock::Clock,
-        event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+        event_log::{
+            EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Stream, StreamFacts, StreamPartition,
+        },
     },
 };
 use reqwest::{RequestBuilder, Response};
@@ -109,6 +111,17 @@ impl EventLog for TestLog {
             None => self.inner.facts(stream).await,
             Some(kind) => Err(PortError::new(kind, "asking the log")),
         }
+    }
+}
+
+#[async_trait]
+impl MarkedLog for TestLog {
+    async fn append_marked(&self, parts: Parts, mark: Mark) -> PortResult<Vec<Offset>> {
+        self.inner.append_marked(parts, mark).await
+    }
+
+    async fn mark(&self, name: &str) -> PortResult<Option<Bytes>> {
+        self.inner.mark(name).await
     }
 }
 

@@ -145,8 +145,8 @@ async fn no_call_outlives_its_limit_and_a_write_that_may_have_happened_says_so()
     assert_eq!(store.get("a").await.unwrap_err().kind, ErrorKind::Transient);
     assert_eq!(store.put_new("a", Bytes::from("x")).await.unwrap_err().kind, ErrorKind::Ambiguous);
     assert_eq!(lake.snapshot(TABLE).await.unwrap_err().kind, ErrorKind::Transient);
-    let lost = lake.commit(TABLE, TableCommit::default()).await.unwrap_err();
-    assert!(matches!(lost.kind, ErrorKind::Transient | ErrorKind::Ambiguous), "{lost:?}");
+    let unsure = lake.commit(TABLE, TableCommit::default()).await.unwrap_err();
+    assert!(matches!(unsure.kind, ErrorKind::Transient | ErrorKind::Ambiguous), "{unsure:?}");
     assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
     proxy.set(Wire::Whole);
     assert_eq!(store.get("a").await.unwrap(), Some(Bytes::from("x")), "it did happen");
@@ -192,7 +192,7 @@ async fn what_another_build_left_is_replaced_until_a_commit_names_it() {
     lake.put(TABLE, &file.path, body.clone()).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap(), Some(body.clone()));
     assert!(matches!(step(&lake, TableSnapshot::default(), 0).await.unwrap(), Committed::Yes(_)));
-    let late = lake.put(TABLE, &file.path, Bytes::from("of a former owner")).await.unwrap_err();
-    says(&late, "the table shows other rows under this name");
+    let refused = lake.put(TABLE, &file.path, Bytes::from("of a former owner")).await.unwrap_err();
+    says(&refused, "the table shows other rows under this name");
     assert_eq!(store.get(&key).await.unwrap(), Some(body));
 }

@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod faults;
+mod maintenance;
 mod proxy;
 mod races;
 mod readable;

@@ -62,9 +62,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (mode, lost) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicU32::new(0)));
-        let (changed, changes) = watch::channel(());
+        let (changed, news) = watch::channel(());
         let switch = Switch { mode: Arc::clone(&mode), lost: Arc::clone(&lost) };
-        let task = tokio::spawn(serve(listener, target, switch, changes));
+        let task = tokio::spawn(serve(listener, target, switch, news));
         Self { address, mode, changed, lost, task }
     }
 

@@ -23,11 +23,11 @@ async fn writers(count: u32) -> Vec<Arc<Readable>> {
     (0..count).map(open).collect()
 }
 
-/// Each round all writers base the same step on the same snapshot.
+/// Each round all writers base the same step on the same snapshot, of one table after the other.
 async fn race(rounds: u64) {
     let writers = writers(WRITERS).await;
-    for round in 0..rounds {
-        let base = writers[0].snapshot(TABLE).await.unwrap();
+    for (round, table) in (0..rounds).zip(Table::ALL.into_iter().cycle()) {
+        let base = writers[0].snapshot(table).await.unwrap();
         let mut racers = JoinSet::new();
         for (number, writer) in writers.iter().enumerate() {
             let (writer, base) = (Arc::clone(writer), base.clone());
@@ -36,16 +36,18 @@ async fn race(rounds: u64) {
                 let (file, _) = writer.sample(&format!("{round}-{number}"), 1);
                 let positions = BTreeMap::from([(0, Position { last_offset: round, watermark: None })]);
                 let commit = TableCommit { base, files: vec![file], positions };
-                writer.commit(TABLE, commit).await.unwrap()
+                writer.commit(table, commit).await.unwrap()
             });
         }
         let outcomes = racers.join_all().await;
         let winners = outcomes.iter().filter(|outcome| **outcome != Committed::Conflict).count();
         assert_eq!(winners, 1, "round {round}");
     }
-    let reader = &writers[0];
-    assert_eq!(reader.visible(TABLE).await.len(), usize::try_from(rounds).unwrap());
-    assert_eq!(reader.snapshot(TABLE).await.unwrap().positions[&0].last_offset, rounds - 1);
+    let mut files = 0;
+    for table in Table::ALL {
+        files += writers[0].visible(table).await.len();
+    }
+    assert_eq!(files, usize::try_from(rounds).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

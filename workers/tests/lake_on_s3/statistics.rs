@@ -14,7 +14,7 @@ use parking_workers::{
     },
     domain::{stats::StatRow, verdict::EventLimits},
     ports::{
-        event_log::{Append, EventLog, Records, Stream, StreamPartition},
+        event_log::{EventLog, Records, Stream, StreamPartition},
         lake::Table,
         object_store::ObjectStore,
     },
@@ -66,9 +66,7 @@ fn sources() -> LogSources {
 async fn results(place: LakePlace, objects: Arc<dyn ObjectStore>) -> (Vec<StatRow>, BTreeMap<Table, u64>) {
     let log = Arc::new(MemoryEventLog::new(Uuid::nil(), 1));
     let at = StreamPartition { stream: Stream::Events, partition: 0 };
-    log.append(Append { parts: vec![(at, records().iter().collect::<Records>())], mark: None })
-        .await
-        .unwrap();
+    log.append(vec![(at, records().iter().collect::<Records>())]).await.unwrap();
     for _ in 0..2 {
         let lake = Arc::new(DeltaLake::open(place.clone(), sources(), 1).unwrap());
         let (log, clock) = (Arc::clone(&log) as Arc<_>, Arc::new(MemoryClock::new(0)));

@@ -1,4 +1,4 @@
-//! Maintenance beside writers and readers: on a folder and on a bucket, by the same steps.
+//! What maintenance has to keep, as steps at any place of a lake.
 
 use std::{
     collections::BTreeMap,
@@ -109,7 +109,7 @@ fn much_later() -> Millis {
     now() + 8 * DAY
 }
 
-async fn compaction_and_retention(place: LakePlace) {
+pub(crate) async fn compaction_and_retention(place: LakePlace) {
     let lake = Arc::new(DeltaLake::open(place, "city/log", 2).unwrap());
     let mut owner = Owner::new(&lake, 0);
     for day in 0..4 {
@@ -144,7 +144,7 @@ async fn compaction_and_retention(place: LakePlace) {
 }
 
 /// Files of owners that were interrupted between put and commit.
-async fn orphans(place: LakePlace) {
+pub(crate) async fn orphans(place: LakePlace) {
     let lake = Arc::new(DeltaLake::open(place, "city/log", 2).unwrap());
     let mut owner = Owner::new(&lake, 0);
     owner.append(FIRST_DAY).await;
@@ -164,7 +164,7 @@ async fn orphans(place: LakePlace) {
     assert_eq!(rows(lake.table(TABLE).await.unwrap().unwrap()).await, (30, 30));
 }
 
-async fn beside_writers(place: LakePlace, days: i32) {
+pub(crate) async fn beside_writers(place: LakePlace, days: i32) {
     let lake = Arc::new(DeltaLake::open(place.clone(), "city/log", 2).unwrap());
     let other = Arc::new(DeltaLake::open(place, "city/log", 2).unwrap());
     let write = async |mut owner: Owner| {
@@ -199,7 +199,7 @@ async fn beside_writers(place: LakePlace, days: i32) {
     assert_eq!((positions[&0].last_offset, positions[&1].last_offset), (first.next - 1, second.next - 1));
 }
 
-async fn log_is_tidied(place: LakePlace) {
+pub(crate) async fn log_is_tidied(place: LakePlace) {
     let lake = Arc::new(DeltaLake::open(place.clone(), "city/log", 2).unwrap());
     let mut owner = Owner::new(&lake, 0);
     for _ in 0..25 {
@@ -215,42 +215,4 @@ async fn log_is_tidied(place: LakePlace) {
     owner.append(FIRST_DAY).await;
     assert_eq!(rows(reopened.table(TABLE).await.unwrap().unwrap()).await, (260, 260));
     assert_eq!(reopened.snapshot(TABLE).await.unwrap(), lake.snapshot(TABLE).await.unwrap());
-}
-
-macro_rules! on_both_places {
-    ($($step:ident, $on_a_folder:ident, $in_a_bucket:ident;)+) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $on_a_folder() {
-            let folder = tempfile::tempdir().unwrap();
-            $step(folder.path().into()).await;
-        }
-
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $in_a_bucket() {
-            $step(crate::endpoint::settings().await.into()).await;
-        }
-    )+};
-}
-
-on_both_places! {
-    compaction_and_retention,
-        compaction_keeps_rows_and_retention_removes_whole_dates_behind_the_watermark_of_a_folder,
-        compaction_keeps_rows_and_retention_removes_whole_dates_behind_the_watermark_of_a_bucket;
-    orphans,
-        an_orphan_of_a_folder_is_removed_once_no_commit_can_name_it,
-        an_orphan_of_a_bucket_is_removed_once_no_commit_can_name_it;
-    log_is_tidied,
-        the_log_of_a_folder_is_short_and_positions_survive_that,
-        the_log_of_a_bucket_is_short_and_positions_survive_that;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_and_positions_of_a_folder_stay_exact_while_writers_append() {
-    let folder = tempfile::tempdir().unwrap();
-    beside_writers(folder.path().into(), 6).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_and_positions_of_a_bucket_stay_exact_while_writers_append() {
-    beside_writers(crate::endpoint::settings().await.into(), 4).await;
 }

@@ -5,7 +5,9 @@
 //!   another: whoever fails names the generation that failed it, and only the first such word counts.
 //! - What is up was resolved by the sentinels and said itself that it is the master; it is asked again
 //!   each second, so that those notice who only read.
-//! - No call waits longer than its deadline.
+//! - No call waits longer than a command may take for a master, and as long again for the answer. One
+//!   that carries much, or stands behind such, is given what its bytes need on their way: were it not, a
+//!   large commit would be given up at each try.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -68,6 +70,12 @@ impl Master {
     pub(super) fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
     }
+
+    /// What the bytes that are on their way need.
+    fn time_on_the_way(&self) -> Duration {
+        let free = u64::try_from(self.room.available_permits()).unwrap_or(0);
+        Duration::from_millis(u64::from(ROOM_KIB).saturating_sub(free) / KIB_PER_MS)
+    }
 }
 
 enum State {
@@ -122,12 +130,14 @@ impl Link {
 
     /// Waits for a master.
     pub(super) async fn turn(&self, attempt: &'static str) -> PortResult<Turn<'_>> {
-        let deadline = Instant::now() + self.settings().command_timeout;
+        let patience = self.settings().command_timeout;
         let mut state = self.shared.state.subscribe();
-        let up = timeout_at(deadline, state.wait_for(|state| matches!(state, State::Up(_))));
+        let up = timeout(patience, state.wait_for(|state| matches!(state, State::Up(_))));
         if let Ok(Ok(state)) = up.await
             && let State::Up(master) = &*state
         {
+            // Whoever waited for the master has its whole time for the answer, or would give it up at once.
+            let deadline = Instant::now() + patience;
             return Ok(Turn { link: self, master: master.clone(), deadline, attempt });
         }
         let reason = match &*self.shared.state.borrow() {
@@ -144,23 +154,21 @@ impl Turn<'_> {
         self.attempt
     }
 
-    /// Begins a new time for the next of several commands.
-    pub(super) fn renew(&mut self) {
-        self.deadline = Instant::now() + self.link.settings().command_timeout;
-    }
-
-    /// Waits for room for `bytes` on the connection. Their way takes time, which is given.
+    /// Waits for room for `bytes` on the connection, and then has the time of a command anew.
     pub(super) async fn room(&mut self, bytes: usize) -> PortResult<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(ROOM_KIB).min(ROOM_KIB);
-        let permit = timeout_at(self.deadline, Arc::clone(&self.master.room).acquire_many_owned(kib)).await;
-        let Ok(Ok(permit)) = permit else {
+        let room = Arc::clone(&self.master.room).acquire_many_owned(kib);
+        let Ok(Ok(permit)) = timeout(self.patience(), room).await else {
             let reason = "other stages keep the connection busy";
             return Err(PortError::caused(ErrorKind::Transient, self.attempt, reason));
         };
-        let free = u64::try_from(self.master.room.available_permits()).unwrap_or(0);
-        let on_its_way = u64::from(ROOM_KIB).saturating_sub(free);
-        self.deadline = self.deadline.max(Instant::now()) + Duration::from_millis(on_its_way / KIB_PER_MS);
+        self.deadline = Instant::now() + self.patience();
         Ok(permit)
+    }
+
+    /// The time of a command, and what all that is on its way now needs.
+    fn patience(&self) -> Duration {
+        self.link.settings().command_timeout + self.master.time_on_the_way()
     }
 
     /// Waits for an answer. An error is left as it is where the connection can stay.

@@ -76,7 +76,6 @@ pub(super) async fn load(turn: &mut Turn<'_>, keys: &Keys) -> PortResult<Option<
         let at_once = tries >= RETRIES;
         let mut loading = Loading::new(if at_once { ALL } else { FIRST_COUNT });
         let step = loop {
-            turn.renew();
             let _room = turn.room(if at_once { expected } else { PAGE_BYTES }).await?;
             let page = ask(turn, &loading.page(keys)).await?;
             match loading.add(page).ok_or_else(|| unreadable(turn.attempt()))? {

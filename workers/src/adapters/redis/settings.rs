@@ -113,7 +113,8 @@ pub struct RedisSettings {
     /// Replicas that must have a commit before it counts; 0 waits for none. With 0 a fail-over may take
     /// back commits that were answered: the state is then older, but whole.
     pub wait_replicas: u8,
-    /// Longest wait for an answer, 500 ms at most. Calls that carry much get a second more for each 16 MiB.
+    /// Longest wait for a master, and then for an answer, 500 ms at most. Calls that carry much, or stand
+    /// behind such, get a second more for each 16 MiB.
     pub command_timeout: Duration,
     /// Longest wait for a connection, 500 ms at most.
     pub connect_timeout: Duration,

@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -10,7 +9,7 @@ use crate::{
     adapters::memory::MemoryEventLog,
     ports::{
         PortResult,
-        event_log::{Fetched, Offset, StreamFacts},
+        event_log::{Fetched, Offset, Parts, StreamFacts},
     },
 };
 

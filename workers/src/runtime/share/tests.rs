@@ -81,11 +81,13 @@ struct Store {
 }
 
 impl Store {
+    fn is_broken(&self, stage: &StageKey) -> bool {
+        self.broken.lock().unwrap().contains(&stage.partition)
+    }
+
     fn check(&self, stage: &StageKey) -> PortResult<()> {
-        match self.broken.lock().unwrap().contains(&stage.partition) {
-            true => Err(PortError::new(ErrorKind::Transient, "talking to the store")),
-            false => Ok(()),
-        }
+        let broken = || PortError::new(ErrorKind::Transient, "talking to the store");
+        if self.is_broken(stage) { Err(broken()) } else { Ok(()) }
     }
 }
 
