@@ -10,10 +10,11 @@
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::names::RuleName;
+use crate::{alert_rule::AlertRule, names::RuleName, topology::PipelineId};
 
 /// Key of the manifest.
 pub const MANIFEST_KEY: &str = "manifest.json";
@@ -44,6 +45,13 @@ pub struct BundledRule {
 }
 
 impl BundledRule {
+    /// The rule without what the API server added, so that only an edit of its spec changes the text.
+    pub fn of(rule: &AlertRule, pipeline: &PipelineId) -> Self {
+        let mut bare = AlertRule::new(&rule.name_any(), rule.spec.clone());
+        bare.metadata.namespace = Some(pipeline.namespace.to_string());
+        Self::new(serde_saphyr::to_string(&bare).unwrap_or_default())
+    }
+
     /// A rule with this text.
     pub fn new(text: String) -> Self {
         Self { hash: sha256(&text), text }
@@ -118,7 +126,7 @@ impl Bundle {
                 rules.insert(name, rule.ok_or_else(|| incomplete(&key))?);
             }
         }
-        if rules.len() != manifest.rules || bundle_hash(&rules) != manifest.hash {
+        if rules.len() != manifest.rules {
             return Err(incomplete(MANIFEST_KEY));
         }
         Ok(Self { hash: manifest.hash, rules })

@@ -1,11 +1,13 @@
 //! The rules of a pipeline from their folder.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use parking_crds::{
     alert_rule::AlertRule,
     manifest::{self, Manifest},
-    rule_bundle::{Bundle, BundleError, BundledRule},
+    names::RuleName,
+    rule_bundle::{Bundle, BundledRule},
+    worker_status::{RuleReport, RulesReport},
 };
 
 use super::WorkerError;
@@ -13,38 +15,43 @@ use crate::domain::alert::RuleSet;
 
 /// Rules that were loaded together.
 pub(super) struct LoadedRules {
-    /// Hash of their bundle.
-    pub(super) bundle: String,
     /// Those that can be used.
     pub(super) rules: Arc<RuleSet>,
-    /// Those that cannot, with the reason.
-    pub(super) refused: Vec<(String, String)>,
+    /// What is told of all of them.
+    pub(super) report: RulesReport,
 }
 
-/// Loads the bundle of a folder.
+/// Loads the bundle of a folder. A rule that cannot be used harms no other (G7).
 pub(super) fn load(folder: &str) -> Result<LoadedRules, WorkerError> {
     let read = |key: &str| fs::read_to_string(Path::new(folder).join(key)).ok();
-    let bundle = Bundle::load(read);
     let bundle =
-        bundle.map_err(|source: BundleError| WorkerError::Rules { folder: folder.to_owned(), source })?;
-    let (mut rules, mut refused) = (Vec::new(), Vec::new());
+        Bundle::load(read).map_err(|source| WorkerError::Rules { folder: folder.to_owned(), source })?;
+    let (mut rules, mut refused) = (Vec::new(), BTreeMap::new());
     for (name, rule) in &bundle.rules {
         match parse(rule) {
             Ok(rule) => rules.push(rule),
-            Err(reason) => refused.push((name.to_string(), reason)),
+            Err(reason) => drop(refused.insert(name.to_string(), reason)),
         }
     }
     let (rules, uncompiled) = RuleSet::compile(&rules);
     refused.extend(uncompiled.into_iter().map(|(name, error)| (name, error.to_string())));
-    Ok(LoadedRules { bundle: bundle.hash, rules: Arc::new(rules), refused })
+    for (rule, reason) in &refused {
+        tracing::warn!(rule, "rule refused, the others go on: {reason}");
+    }
+    let report = |(name, rule): (RuleName, BundledRule)| {
+        let refused = refused.get(name.as_str()).cloned();
+        (name, RuleReport { refused, hash: rule.hash, ..RuleReport::default() })
+    };
+    let report = RulesReport { bundle: bundle.hash, rules: bundle.rules.into_iter().map(report).collect() };
+    Ok(LoadedRules { rules: Arc::new(rules), report })
 }
 
 fn parse(rule: &BundledRule) -> Result<AlertRule, String> {
     let documents = manifest::parse(&rule.text)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    let rules = documents.into_iter().find_map(|document| match document.manifest {
+    let rule = documents.into_iter().find_map(|document| match document.manifest {
         Manifest::Rule(rule) => Some(*rule),
         _ => None,
     });
-    rules.ok_or_else(|| "holds no AlertRule".to_owned())
+    rule.ok_or_else(|| "holds no AlertRule".to_owned())
 }

@@ -18,13 +18,13 @@ use parking_crds::{
     topology::PipelineId,
     worker_config::WorkerConfig,
     worker_status::{
-        PartitionReport, RuleReport, RulesReport, WorkerPhase, WorkerProblem, WorkerProblemKind, WorkerStatus,
+        PartitionReport, RulesReport, WorkerPhase, WorkerProblem, WorkerProblemKind, WorkerStatus,
     },
 };
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use super::{WorkerError, rules::LoadedRules};
+use super::WorkerError;
 use crate::{
     ports::event_log::{EventLog, Offset, Stream as LogStream},
     runtime::share::ShareBoard,
@@ -53,17 +53,8 @@ impl Board {
         }
     }
 
-    /// With the rules that were loaded.
-    pub(super) fn with_rules(self, loaded: &LoadedRules) -> Self {
-        let compiled = loaded.rules.rules().iter().filter_map(|rule| {
-            let report = RuleReport { hash: rule.hash().to_owned(), ..RuleReport::default() };
-            Some((rule.name().parse().ok()?, report))
-        });
-        let refused = loaded.refused.iter().filter_map(|(name, reason)| {
-            let report = RuleReport { refused: Some(reason.clone()), ..RuleReport::default() };
-            Some((name.parse().ok()?, report))
-        });
-        let rules = RulesReport { bundle: loaded.bundle.clone(), rules: compiled.chain(refused).collect() };
+    /// With what is told of its rules.
+    pub(super) fn with_rules(self, rules: RulesReport) -> Self {
         Self { rules: Some(rules), ..self }
     }
 

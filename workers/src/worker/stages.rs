@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    WorkerError, connect, inventory, listen, rules,
+    WorkerError, connect, inventory, listen,
+    rules::{self, LoadedRules},
     site::{Board, Site},
 };
 use crate::{
@@ -40,14 +41,11 @@ pub(super) async fn run(
     let pipeline = config.pipeline.name.to_string();
     match config.role {
         Role::Alert => {
-            let rules = rules::load(&config.rules)?;
-            for (rule, reason) in &rules.refused {
-                tracing::warn!(rule, "rule refused, the others go on: {reason}");
-            }
-            let board = Board::new(&config).with_rules(&rules);
+            let LoadedRules { rules, report } = rules::load(&config.rules)?;
+            let board = Board::new(&config).with_rules(report);
             let make = move |partition| {
                 let settings = Settings { tenant: pipeline.clone(), partition };
-                RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules.rules, settings))
+                RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules, settings))
             };
             work(config, clock, stop, board, make).await
         }
