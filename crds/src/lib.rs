@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod quantity;
 pub mod reference;
 pub mod role;
+pub mod rule_bundle;
 mod rules;
 mod schema;
 pub mod stats_index;

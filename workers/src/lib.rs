@@ -9,6 +9,8 @@ pub mod ingest;
 pub mod ports;
 pub mod runtime;
 pub mod sentence;
+pub mod stop;
 #[cfg(feature = "lake")]
 pub mod up;
 pub mod view;
+pub mod worker;

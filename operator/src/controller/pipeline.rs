@@ -9,6 +9,7 @@ use parking_crds::{
     inventory::Inventory,
     pipeline::ParkingPipeline,
     role::Role,
+    rule_bundle,
     topology::{PipelineId, Topology},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     monotonic::Instant,
     object::{ObjectId, ObjectKind},
     observe::{Children, ObserveError, observe},
-    plan::{credentials::own_secrets, rule_bundle},
+    plan::credentials::own_secrets,
     poll::{
         secrets::{Interest, SecretName, SecretVersion, Source},
         workers::LastRound,

@@ -1,9 +1,5 @@
-//! The accepted rules of a pipeline as files for its alert workers, in `ConfigMap`s that one volume shows together.
-//!
-//! Each shard holds one file a rule, `<rule>.yaml`, and `shard-<n>.json`, which lists its rules with the hash of
-//! each file. The manifest holds `manifest.json` with the hash of the whole bundle and that of each shard's list.
-//! `ConfigMap`s change one after another: whoever reads them loads a bundle only when every shard that the manifest
-//! names has the list with that hash, and every listed file the listed hash.
+//! The accepted rules of a pipeline as files for its alert workers, in `ConfigMap`s that one volume shows together: the
+//! format is that of [`parking_crds::rule_bundle`], one `ConfigMap` a shard and one for the manifest.
 //!
 //! Must not: hold a rule that was not accepted.
 //! Invariants: the same rules give the same files, in whatever order they came; a rule keeps its shard while
@@ -13,15 +9,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use parking_crds::{names::RuleName, topology::PipelineId};
-use serde::{Deserialize, Serialize};
+use parking_crds::{
+    names::RuleName,
+    rule_bundle::{
+        BundleManifest, BundledRule, MANIFEST_KEY, VERSION, bundle_hash, list_key, rule_key, sha256,
+    },
+    topology::PipelineId,
+};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Plan, metadata};
-use crate::{
-    owned_kinds::OwnedKind,
-    validate::{BundledRule, ValidPipeline},
-};
+use crate::{owned_kinds::OwnedKind, validate::ValidPipeline};
 
 /// Shards that alert workers mount, whether they exist or not: more rules never roll a pod.
 pub const SHARDS: usize = 16;
@@ -29,8 +28,6 @@ pub const SHARDS: usize = 16;
 pub const SHARD_BYTES: usize = 900 * 1024;
 /// Component of the bundle.
 pub const COMPONENT: &str = "rules";
-/// Key of the manifest in its `ConfigMap`.
-pub const MANIFEST_KEY: &str = "manifest.json";
 /// Bytes that a rule takes in its shard's list besides its name: its hash and punctuation.
 const LISTED: usize = 80;
 
@@ -42,26 +39,6 @@ pub fn shard_name(id: &PipelineId, shard: usize) -> String {
 /// The `ConfigMap` that says which shards belong together.
 pub fn manifest_name(id: &PipelineId) -> String {
     format!("{}-rules", id.name)
-}
-
-/// What `manifest.json` says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BundleManifest {
-    /// Version of this format.
-    pub version: u32,
-    /// [`bundle_hash`] of all rules.
-    pub hash: String,
-    /// Number of rules.
-    pub rules: usize,
-    /// SHA-256 of `shard-<n>.json`, by n.
-    pub shards: BTreeMap<usize, String>,
-}
-
-/// One hash over all rules: what workers report when they have loaded the bundle.
-pub fn bundle_hash(rules: &BTreeMap<RuleName, BundledRule>) -> String {
-    let lines: Vec<String> = rules.iter().map(|(name, rule)| format!("{name}={}\n", rule.hash)).collect();
-    sha256(&lines.concat())
 }
 
 /// Rules by shard, and those that fit nowhere.
@@ -132,13 +109,12 @@ pub fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
             names.iter().filter_map(|name| Some((name.as_str(), rules.get(name)?.hash.as_str()))).collect();
         let list = json(&list);
         shards.insert(shard, sha256(&list));
-        let texts =
-            names.iter().filter_map(|name| Some((format!("{name}.yaml"), rules.get(name)?.text.clone())));
-        let data = texts.chain([(format!("shard-{shard}.json"), list)]).collect();
+        let texts = names.iter().filter_map(|name| Some((rule_key(name), rules.get(name)?.text.clone())));
+        let data = texts.chain([(list_key(shard), list)]).collect();
         plan.add(OwnedKind::ConfigMap, &config_map(pipeline, shard_name(&pipeline.id, shard), data));
     }
     let count = packing.shards.values().map(BTreeSet::len).sum();
-    let manifest = BundleManifest { version: 1, hash: bundle_hash(rules), rules: count, shards };
+    let manifest = BundleManifest { version: VERSION, hash: bundle_hash(rules), rules: count, shards };
     let data = [(MANIFEST_KEY.to_owned(), json(&manifest))].into();
     plan.add(OwnedKind::ConfigMap, &config_map(pipeline, manifest_name(&pipeline.id), data));
 }
@@ -155,19 +131,16 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn sha256(text: &str) -> String {
-    format!("{:x}", Sha256::digest(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use parking_crds::rule_bundle::Bundle;
     use proptest::{collection::btree_map, prelude::*};
 
     use super::*;
     use crate::plan::{Planned, sample};
 
     fn rule(text: String) -> BundledRule {
-        BundledRule { hash: sha256(&text), text }
+        BundledRule::new(text)
     }
 
     fn rules(of: &[(&str, usize)]) -> BTreeMap<RuleName, BundledRule> {
@@ -188,19 +161,10 @@ mod tests {
         all.map(|(key, text)| (key, text.as_str().unwrap().to_owned())).collect()
     }
 
-    /// Loads a bundle as the module docs describe it; nothing when its parts do not belong together.
-    fn load(files: &BTreeMap<String, String>) -> Option<(String, BTreeMap<String, String>)> {
-        let manifest: BundleManifest = serde_json::from_str(files.get(MANIFEST_KEY)?).ok()?;
-        let mut loaded = BTreeMap::new();
-        for (shard, hash) in &manifest.shards {
-            let list = files.get(&format!("shard-{shard}.json")).filter(|list| sha256(list) == *hash)?;
-            let list: BTreeMap<String, String> = serde_json::from_str(list).ok()?;
-            for (name, hash) in list {
-                let text = files.get(&format!("{name}.yaml")).filter(|text| sha256(text) == hash)?;
-                loaded.insert(name, text.clone());
-            }
-        }
-        (loaded.len() == manifest.rules).then_some((manifest.hash, loaded))
+    /// What a worker makes of the files; nothing when its parts do not belong together.
+    fn load(files: &BTreeMap<String, String>) -> Option<(String, BTreeMap<RuleName, BundledRule>)> {
+        let bundle = Bundle::load(|key| files.get(key).cloned()).ok()?;
+        Some((bundle.hash, bundle.rules))
     }
 
     #[test]
@@ -262,7 +226,7 @@ mod tests {
             let (hash, loaded) = load(&files(&objects)).unwrap();
             prop_assert_eq!(hash, bundle_hash(&rules));
             prop_assert_eq!(loaded.len() + packing.left_out.len(), rules.len());
-            prop_assert!(loaded.iter().all(|(name, text)| rules[&name.parse().unwrap()].text == *text));
+            prop_assert!(loaded.iter().all(|(name, rule)| rules[name] == *rule));
             for object in objects.values() {
                 let data = object.manifest["data"].as_object().unwrap().iter();
                 let bytes: usize = data.map(|(key, text)| key.len() + text.as_str().unwrap().len()).sum();

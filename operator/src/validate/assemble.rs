@@ -14,14 +14,15 @@ use parking_crds::{
     names::{Namespace, ObjectName, RuleName},
     pipeline::ParkingPipeline,
     role::Role,
+    rule_bundle::BundledRule,
     topology::Topology,
     worker_config::Lake,
 };
 use serde_json::Value;
 
 use super::{
-    BundledRule, ExistingClaim, Owner, RedisLogin, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis,
-    accept, kafka, observed_log, storage, topic_ids, topics,
+    ExistingClaim, Owner, RedisLogin, Run, SeenKafka, ValidKafka, ValidPipeline, ValidRedis, accept, kafka,
+    observed_log, storage, topic_ids, topics,
 };
 use crate::{
     apis::Apis,

@@ -3,7 +3,6 @@
 //! Must not: name a client, a runtime or a clock.
 
 mod assemble;
-mod bundled_rule;
 pub mod kafka;
 mod offline;
 mod pipeline;
@@ -17,8 +16,8 @@ pub use assemble::{Assembled, Facts, assemble};
 pub use kafka::{SeenKafka, authority_secret, kafka, observed_log};
 pub use offline::{offline, runs};
 pub use pipeline::{
-    Authentication, BundledRule, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster,
-    ValidKafka, ValidPipeline, ValidRedis,
+    Authentication, Credentials, ExternalCluster, KeptSecret, Owner, Run, StrimziCluster, ValidKafka,
+    ValidPipeline, ValidRedis,
 };
 pub use redis::{ExistingClaim, storage};
 pub use redis_login::RedisLogin;

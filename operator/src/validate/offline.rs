@@ -12,13 +12,14 @@ use parking_crds::{
     names::RuleName,
     pipeline::{ManagedRedis, ParkingPipeline, Phase, SecurityProtocol},
     role::Role,
+    rule_bundle::BundledRule,
     topology::{PipelineId, Replicas, Topology, WorkerPlan},
     worker_config::Log,
 };
 
 use super::{
-    Authentication, BundledRule, ExternalCluster, KeptSecret, Owner, RedisLogin, Run, StrimziCluster,
-    ValidKafka, ValidPipeline, ValidRedis,
+    Authentication, ExternalCluster, KeptSecret, Owner, RedisLogin, Run, StrimziCluster, ValidKafka,
+    ValidPipeline, ValidRedis,
 };
 use crate::{
     apis::{Apis, StrimziVersion},

@@ -6,6 +6,7 @@ use parking_crds::{
     names::{Namespace, ObjectName, RuleName},
     pipeline::{ParkingPipelineSpec, SecurityProtocol},
     role::Role,
+    rule_bundle::BundledRule,
     topology::{PipelineId, Topology},
 };
 
@@ -155,13 +156,4 @@ pub enum Run {
     },
     /// Drained: the number is 0 and autoscalers are told to rest.
     Resting,
-}
-
-/// A rule as the workers' bundle holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BundledRule {
-    /// The AlertRule as YAML: name, namespace and spec.
-    pub text: String,
-    /// SHA-256 of the text, in hexadecimal.
-    pub hash: String,
 }

@@ -12,10 +12,10 @@ use parking_crds::{
     inventory::{Inventory, ValidRevision},
     names::RuleName,
     pipeline::ParkingPipelineSpec,
+    rule_bundle::BundledRule,
     topology::PipelineId,
 };
 
-use super::BundledRule;
 use crate::{error::Class, plan::rule_bundle, problem::Problem};
 
 /// What texts for people may refer to.

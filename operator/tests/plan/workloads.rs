@@ -133,7 +133,7 @@ fn an_ingest_that_serves_with_a_certificate_is_probed_with_it() {
 fn more_rules_and_another_inventory_never_roll_a_pod() {
     let mut pipeline = valid("");
     let before = plan(&pipeline);
-    let rule = parking_operator::validate::BundledRule { text: "a".repeat(1 << 20), hash: "a".to_owned() };
+    let rule = parking_crds::rule_bundle::BundledRule { text: "a".repeat(1 << 20), hash: "a".to_owned() };
     for number in 0..64 {
         pipeline.rules.insert(format!("rule-{number}").parse().unwrap(), rule.clone());
     }

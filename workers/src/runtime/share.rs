@@ -37,6 +37,8 @@ pub struct PartitionStanding {
     pub committed: Option<Offset>,
     /// What is wrong; absent when all is well.
     pub trouble: Option<String>,
+    /// Records are gone: nobody but a person can say how to go on (G9).
+    pub lost: bool,
     /// Failures since the partition was assigned.
     pub failures: u64,
 }
@@ -289,7 +291,7 @@ impl<S: Stage> Work<S> {
         self.board.change(partition, |standing| {
             standing.committed = committed.or(standing.committed);
             if committed.is_some() {
-                standing.trouble = None;
+                (standing.trouble, standing.lost) = (None, false);
             }
         });
     }
@@ -298,6 +300,7 @@ impl<S: Stage> Work<S> {
         tracing::warn!(partition, "a stage failed, trying again: {}", crate::sentence::sentence(error));
         self.board.change(partition, |standing| {
             standing.trouble = Some(crate::sentence::sentence(error));
+            standing.lost = matches!(error, StageError::Expired { .. } | StageError::ForeignLog { .. });
             standing.failures += 1;
         });
     }

@@ -45,6 +45,7 @@ use crate::{
         archive::{ArchiveError, Flush},
         stage::{CommitLimits, StageError, StagePorts},
     },
+    stop,
     view::{View, ViewError, ViewSettings},
 };
 
@@ -161,7 +162,7 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.monotonic();
     let input = open_feed(deployment, options)?;
-    let mut stop = service::stop_signal()?;
+    let mut stop = stop::told().map_err(UpError::Signal)?;
     let pipeline = Pipeline::open(deployment, options)?;
     let lake = tables::open(&pipeline.folder, pipeline.ports.log.as_ref(), pipeline.partitions).await?;
     let board = Arc::new(StatusBoard::new(&pipeline.name, pipeline.partitions as usize, Arc::clone(&clock)));

@@ -1,13 +1,8 @@
-//! The edges of a running process: its HTTP address and the signals that end it.
+//! The HTTP address of a running process.
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{Pipeline, UpError};
 use crate::{
@@ -20,24 +15,6 @@ pub(super) async fn bind(listen: Option<SocketAddr>) -> Result<Option<TcpListene
     let Some(address) = listen else { return Ok(None) };
     let listener = TcpListener::bind(address).await;
     listener.map(Some).map_err(|source| UpError::Listen { address, source })
-}
-
-/// Becomes true at SIGTERM and SIGINT.
-#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
-pub(super) fn stop_signal() -> Result<watch::Receiver<bool>, UpError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(UpError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(UpError::Signal)?;
-    let (told, stop) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to end: committing what was read");
-        told.send_replace(true);
-        told.closed().await;
-    });
-    Ok(stop)
 }
 
 /// A served address; none where nothing is to be served.

@@ -4,6 +4,7 @@ mod doctor;
 mod feed;
 mod get;
 mod up;
+mod worker;
 
 use std::{
     io::{ErrorKind, IsTerminal, Write, stderr, stdout},
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run a pipeline in this process, without a server.
     Up(up::UpArgs),
+    /// Run one role of a pipeline on the servers that its configuration names.
+    Worker(worker::WorkerArgs),
     /// Show alerts, zones or statistics.
     Get(get::GetArgs),
     /// Append files of old readings to a data folder.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Up(args) => up::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Worker(args) => worker::run(args).map(|()| ExitCode::SUCCESS),
         Command::Get(args) => get::run(args).map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => feed::replay(args).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => feed::simulate(args).map(|()| ExitCode::SUCCESS),
@@ -78,7 +82,11 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
 
 /// For people on a terminal, JSON lines elsewhere; `RUST_LOG` says how much.
 fn start_logging(command: &Command) {
-    let stays = matches!(command, Command::Up(args) if !args.until_idle);
+    let stays = match command {
+        Command::Up(args) => !args.until_idle,
+        Command::Worker(_) => true,
+        _ => false,
+    };
     let default = if stays { "warn,parking_workers=info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter);

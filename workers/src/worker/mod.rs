@@ -1,0 +1,157 @@
+//! `parking worker ROLE --config FILE`: one role of a pipeline, on the servers that its configuration names.
+//!
+//! Must not contain what a role does: it wires the same stages that `parking up` runs. Invariants: it is alive while
+//! its tasks run, and ready once it has talked to what its role cannot work without; trouble with a server is told in
+//! `/status` and passes without a restart of the process.
+
+mod connect;
+mod rules;
+mod secrets;
+mod site;
+mod stages;
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+
+use parking_crds::{
+    inventory::Inventory,
+    role::Role,
+    rule_bundle::BundleError,
+    worker_config::{WorkerConfig, WorkerConfigError},
+};
+use tokio::{net::TcpListener, sync::watch};
+
+pub use self::secrets::SecretFileError;
+use crate::{
+    adapters::embedded::SystemClock,
+    ingest::{self, IngestError, Serving},
+    ports::{PortError, clock::Clock},
+};
+
+/// Why a worker did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Its path.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The configuration is none.
+    #[error(transparent)]
+    Config(#[from] WorkerConfigError),
+    /// The configuration is of another role than the one that was asked for.
+    #[error("the configuration is of the role {found}, not {wanted}: name its file, or that role")]
+    Role {
+        /// As asked for.
+        wanted: Role,
+        /// As configured.
+        found: Role,
+    },
+    /// The role does not run here.
+    #[error("the role {0} does not run as a worker of its own: `parking up` runs it")]
+    NotHere(Role),
+    /// What the configuration names was left out of this program.
+    #[error("{field}: this program was built without the feature `{feature}`: build it with that feature")]
+    Feature {
+        /// The field of the configuration.
+        field: &'static str,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A setting cannot be used.
+    #[error("{field}: {reason}")]
+    Setting {
+        /// The field of the configuration.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// The inventory cannot be read.
+    #[error("{path}: {reason}")]
+    Inventory {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The rules cannot be read.
+    #[error("the rules in {folder} cannot be loaded: {source}")]
+    Rules {
+        /// Their folder.
+        folder: String,
+        /// What is wrong with them.
+        source: BundleError,
+    },
+    /// The address cannot be served.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A server cannot be used.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Ingest stopped.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+}
+
+/// Reads a configuration and checks that it is of the role.
+pub fn read_config(path: &Path, role: Role) -> Result<WorkerConfig, WorkerError> {
+    let config = WorkerConfig::parse(&read(path)?)?;
+    if config.role == role { Ok(config) } else { Err(WorkerError::Role { wanted: role, found: config.role }) }
+}
+
+/// Runs the configured role until `stop` is true; what was done is committed then.
+pub async fn run(config: WorkerConfig, stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    match config.role {
+        Role::Ingest => take_events(config, clock, stop).await,
+        Role::Occupancy | Role::Alert => stages::run(config, clock, stop).await,
+        role => Err(WorkerError::NotHere(role)),
+    }
+}
+
+async fn take_events(
+    config: WorkerConfig,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let log = connect::log(&config, clock.as_ref(), stop.clone()).await?;
+    let Some(log) = log else { return Ok(()) };
+    let serving = Serving {
+        pipeline: config.pipeline.name.to_string(),
+        partitions: u32::from(config.events.partitions),
+        settings: config.ingest.unwrap_or_default(),
+        secrets: config.secrets.into(),
+        listener: listen(&config.listen).await?,
+        entries: None,
+    };
+    Ok(ingest::serve(serving, log, clock, stop).await?)
+}
+
+async fn listen(address: &str) -> Result<TcpListener, WorkerError> {
+    let address: SocketAddr = address.parse().map_err(|error: std::net::AddrParseError| {
+        WorkerError::Setting { field: "listen", reason: error.to_string() }
+    })?;
+    TcpListener::bind(address).await.map_err(|source| WorkerError::Listen { address, source })
+}
+
+fn inventory(config: &WorkerConfig) -> Result<Arc<Inventory>, WorkerError> {
+    let path = &config.inventory;
+    let inventory = Inventory::parse(&read(Path::new(path))?);
+    let inventory = inventory
+        .map_err(|error| WorkerError::Inventory { path: path.clone(), reason: error.to_string() })?;
+    Ok(Arc::new(inventory))
+}
+
+fn read(path: &Path) -> Result<String, WorkerError> {
+    fs::read_to_string(path).map_err(|source| WorkerError::File { path: path.display().to_string(), source })
+}

@@ -1,0 +1,108 @@
+//! The roles that own partitions: occupancy and alert.
+
+use std::sync::Arc;
+
+use parking_crds::{
+    duration::Duration,
+    role::Role,
+    worker_config::{CommitSettings, EventSettings, WorkerConfig},
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    WorkerError, connect, inventory, listen,
+    rules::{self, LoadedRules},
+    site::{Board, Site},
+};
+use crate::{
+    domain::{alert::Settings, verdict::EventLimits},
+    ports::{clock::Clock, event_log::Partition, membership::Membership},
+    runtime::{
+        alert::Alert,
+        occupancy::Occupancy,
+        rest::Silence,
+        role::{Duty, RoleStage},
+        share::Share,
+        stage::{CommitLimits, StagePorts, StageRunner},
+    },
+};
+
+/// Name of this worker over restarts, where its surroundings give it one.
+const INSTANCE: &str = "POD_NAME";
+
+pub(super) async fn run(
+    config: WorkerConfig,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let inventory = inventory(&config)?;
+    let limits = limits(config.events);
+    let pipeline = config.pipeline.name.to_string();
+    match config.role {
+        Role::Alert => {
+            let LoadedRules { rules, report } = rules::load(&config.rules)?;
+            let board = Board::new(&config).with_rules(report);
+            let make = move |partition| {
+                let settings = Settings { tenant: pipeline.clone(), partition };
+                RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules, settings))
+            };
+            work(config, clock, stop, board, make).await
+        }
+        _ => {
+            let board = Board::new(&config);
+            let make = move |_| RoleStage::new(limits, &inventory, Occupancy::default());
+            work(config, clock, stop, board, make).await
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the composition root is where owners get their names")]
+async fn work<D: Duty + 'static>(
+    config: WorkerConfig,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+    board: Board,
+    make: impl Fn(Partition) -> RoleStage<D> + Send + Sync + 'static,
+) -> Result<(), WorkerError> {
+    let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
+    let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
+        return site.end().await;
+    };
+    let ports =
+        StagePorts { log: Arc::clone(&log), store: connect::store(&config)?, clock: Arc::clone(&clock) };
+    let membership: Arc<dyn Membership> =
+        connect::membership(&config, std::env::var(INSTANCE).ok().as_deref())?;
+    board.connected(log);
+    let silence = Silence {
+        clock: Arc::clone(&clock),
+        idle_after: Some(config.events.idle_after),
+        tenant: config.pipeline.name.to_string(),
+    };
+    let (commit, make) = (commit_limits(config.commit), Arc::new(make));
+    let runner = move |partition| {
+        let make = Arc::clone(&make);
+        StageRunner::new(ports.clone(), partition, commit, move || make(partition), Uuid::new_v4)
+    };
+    let share = Share::new(membership, silence, board.share(), runner);
+    let mut told = stop;
+    share.run(async move { drop(told.wait_for(|stop| *stop).await) }).await?;
+    site.end().await
+}
+
+fn limits(events: EventSettings) -> EventLimits {
+    EventLimits {
+        allowed_lateness: events.allowed_lateness,
+        max_age: events.max_age,
+        max_ahead: events.max_ahead,
+    }
+}
+
+fn commit_limits(commit: CommitSettings) -> CommitLimits {
+    CommitLimits {
+        outputs: usize::try_from(commit.max_blocks).unwrap_or(usize::MAX),
+        age: commit.interval,
+        outbox_delay: Some(Duration::from_millis(commit.outbox_delay.millis())),
+        ..CommitLimits::default()
+    }
+}
