@@ -47,6 +47,13 @@ impl Duration {
     }
 }
 
+impl From<Duration> for std::time::Duration {
+    fn from(duration: Duration) -> Self {
+        // Never negative.
+        Self::from_millis(duration.0.unsigned_abs())
+    }
+}
+
 impl FromStr for Duration {
     type Err = ParseDurationError;
 

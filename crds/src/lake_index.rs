@@ -29,6 +29,9 @@ pub struct LakeIndex {
     /// Tables that have at least one commit.
     #[serde(default)]
     pub tables: BTreeMap<Table, TableState>,
+    /// Name under which each table keeps its positions: it changes when a topic is made anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<Table, String>,
 }
 
 /// A table that statistics read.
@@ -44,6 +47,9 @@ pub enum Table {
 }
 
 impl Table {
+    /// Every table.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Sessions, Self::Alerts];
+
     /// The name of the table.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -28,7 +28,7 @@ pub use kafka::{ExternalKafka, Kafka, SaslMechanism, SecurityProtocol, StrimziKa
 pub use lifecycle::{DeletionPolicy, Lifecycle, Phase, Retention};
 pub use object_store::ObjectStore;
 pub use redis::{ExternalRedis, ManagedRedis, Redis, RedisTls};
-pub use route::{Console, Email, Route, Target, Url, UrlTarget};
+pub use route::{Console, Email, Route, Target, Url, UrlTarget, Webhook};
 pub use worker::{Autoscaling, RollAfter, Worker, Workers};
 
 /// What one pipeline shall be.

@@ -118,9 +118,14 @@ pub enum Store {
         master_name: String,
         /// First part of every key.
         prefix: KeyPrefix,
-        /// Secret with the login.
+        /// Secret with the login at the servers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         credentials: Option<ObjectName>,
+        /// Secret with the login at the sentinels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sentinel_credentials: Option<ObjectName>,
+        /// Replicas that must have a commit before it counts.
+        wait_replicas: u8,
         /// Whether connections are encrypted.
         tls: bool,
         /// Secret with the certificate authority.

@@ -118,18 +118,14 @@ impl RunArguments {
             max_rolling_pipelines: self.max_rolling_pipelines,
             concurrency: self.concurrency,
             writes_per_second: self.writes_per_second,
-            resync: pause(self.resync),
-            worker_poll: pause(self.worker_poll),
+            resync: self.resync.into(),
+            worker_poll: self.worker_poll.into(),
             listen: self.listen,
             lease_name: self.lease_name,
             identity: self.identity,
             allow_loopback_endpoints: self.allow_loopback_endpoints,
         }
     }
-}
-
-fn pause(of: Duration) -> std::time::Duration {
-    std::time::Duration::from_millis(of.millis().unsigned_abs())
 }
 
 fn resync(text: &str) -> Result<Duration, String> {

@@ -60,6 +60,11 @@ impl ManagedRedis {
         self.sentinels.unwrap_or(3)
     }
 
+    /// Replicas that must have a commit before it counts: one, where there is one.
+    pub fn wait_replicas(&self) -> u8 {
+        u8::from(self.replicas() > 1)
+    }
+
     /// Size of each server's volume; 1 GiB unless set.
     pub fn storage(&self) -> Bytes {
         self.storage.unwrap_or(Bytes::gibibytes(1))
@@ -80,6 +85,14 @@ pub struct ExternalRedis {
     /// Secret with `password` and optionally `username`. Default: no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<NameRef>,
+    /// Secret with `password` and optionally `username` for the sentinels. Default: no login there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_credentials_secret_ref: Option<NameRef>,
+    /// Replicas that must have a commit before it counts; 0 waits for none, and a fail-over may then take back the
+    /// newest commits. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 8))]
+    pub wait_replicas: Option<u8>,
     /// Encrypted connections. Default: plain ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RedisTls>,
@@ -89,6 +102,11 @@ impl ExternalRedis {
     /// Name under which the sentinels know the master; `mymaster` unless set.
     pub fn master_name(&self) -> &str {
         self.master_name.as_deref().unwrap_or("mymaster")
+    }
+
+    /// Replicas that must have a commit before it counts; none unless set.
+    pub fn wait_replicas(&self) -> u8 {
+        self.wait_replicas.unwrap_or(0)
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Route {
     pub name: RouteName,
     /// An HTTP endpoint that receives each notification as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<UrlTarget>,
+    pub webhook: Option<Webhook>,
     /// A Slack incoming webhook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<UrlTarget>,
@@ -44,7 +44,7 @@ pub struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// An HTTP endpoint that receives JSON.
-    Webhook(&'a UrlTarget),
+    Webhook(&'a Webhook),
     /// A Slack incoming webhook.
     Slack(&'a UrlTarget),
     /// A Discord webhook.
@@ -53,6 +53,17 @@ pub enum Target<'a> {
     Email(&'a Email),
     /// The log of the notify worker.
     Console,
+}
+
+impl<'a> Target<'a> {
+    /// The URL that is called, where one is and is given once.
+    pub fn url(self) -> Option<Url<'a>> {
+        match self {
+            Self::Webhook(webhook) => webhook.url(),
+            Self::Slack(target) | Self::Discord(target) => target.url(),
+            Self::Email(_) | Self::Console => None,
+        }
+    }
 }
 
 impl Route {
@@ -81,6 +92,32 @@ impl Route {
     }
 }
 
+/// An HTTP endpoint that receives JSON: exactly one of `url` and `urlSecretRef`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = crate::rules::exactly_one(&["url", "urlSecretRef"]))]
+#[x_kube(validation = crate::rules::http("url"))]
+pub struct Webhook {
+    /// The URL, when it is no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048))]
+    pub url: Option<String>,
+    /// The Secret that holds the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_secret_ref: Option<SecretKeyRef>,
+    /// The Secret that holds the key by which requests are signed, as Standard Webhooks describes: `whsec_` and the
+    /// key in Base64, of 24 to 64 bytes. Default: requests are not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_key_secret_ref: Option<SecretKeyRef>,
+}
+
+impl Webhook {
+    /// Where the URL comes from, unless neither or both are given.
+    pub fn url(&self) -> Option<Url<'_>> {
+        Url::of(self.url.as_deref(), self.url_secret_ref.as_ref())
+    }
+}
+
 /// A target behind a URL: exactly one of `url` and `urlSecretRef`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,14 +142,20 @@ pub enum Url<'a> {
     Secret(&'a SecretKeyRef),
 }
 
+impl<'a> Url<'a> {
+    fn of(plain: Option<&'a str>, secret: Option<&'a SecretKeyRef>) -> Option<Self> {
+        match (plain, secret) {
+            (Some(url), None) => Some(Self::Plain(url)),
+            (None, Some(secret)) => Some(Self::Secret(secret)),
+            _ => None,
+        }
+    }
+}
+
 impl UrlTarget {
     /// Where the URL comes from, unless neither or both are given.
     pub fn url(&self) -> Option<Url<'_>> {
-        match (&self.url, &self.url_secret_ref) {
-            (Some(url), None) => Some(Url::Plain(url)),
-            (None, Some(secret)) => Some(Url::Secret(secret)),
-            _ => None,
-        }
+        Url::of(self.url.as_deref(), self.url_secret_ref.as_ref())
     }
 }
 

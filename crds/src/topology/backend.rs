@@ -67,6 +67,8 @@ fn managed_store(id: &PipelineId, managed: &ManagedRedis) -> Store {
         master_name: "mymaster".to_owned(),
         prefix: id.store_prefix(),
         credentials: Some(id.redis_secret()),
+        sentinel_credentials: None,
+        wait_replicas: managed.wait_replicas(),
         tls: false,
         ca: None,
     }
@@ -78,6 +80,8 @@ fn external_store(id: &PipelineId, external: &ExternalRedis) -> Store {
         master_name: external.master_name().to_owned(),
         prefix: id.store_prefix(),
         credentials: name(external.credentials_secret_ref.as_ref()),
+        sentinel_credentials: name(external.sentinel_credentials_secret_ref.as_ref()),
+        wait_replicas: external.wait_replicas(),
         tls: external.tls.is_some(),
         ca: external.tls.as_ref().and_then(|tls| name(tls.ca_secret_ref.as_ref())),
     }

@@ -36,6 +36,8 @@ const EDITED: &[Row<'_>] = &[
     ("redis.external.sentinels", WORKER, "- other.redis:26379"),
     ("redis.external.masterName", WORKER, "masterName: another"),
     ("redis.external.credentialsSecretRef.name", WORKER, "credentials: redis"),
+    ("redis.external.sentinelCredentialsSecretRef.name", WORKER, "sentinelCredentials: sentinels"),
+    ("redis.external.waitReplicas", WORKER, "waitReplicas: 2"),
     ("redis.external.tls.caSecretRef.name", WORKER, "ca: redis-ca"),
     ("objectStore.endpoint", ARCHIVE, "endpoint: http://localhost"),
     ("objectStore.region", ARCHIVE, "region: eu-west-1"),
@@ -74,6 +76,8 @@ const EDITED: &[Row<'_>] = &[
     ("routes[].discord.url", NOTIFY, "url: https://discord.example.com"),
     ("routes[].webhook.urlSecretRef.name", NOTIFY, "name: webhooks"),
     ("routes[].webhook.urlSecretRef.key", NOTIFY, "key: webhook-url"),
+    ("routes[].webhook.signingKeySecretRef.name", NOTIFY, "name: signers"),
+    ("routes[].webhook.signingKeySecretRef.key", NOTIFY, "key: signing-key"),
     ("routes[].slack.urlSecretRef.name", NOTIFY, "name: slacks"),
     ("routes[].slack.urlSecretRef.key", NOTIFY, "key: slack-url"),
     ("routes[].discord.urlSecretRef.name", NOTIFY, "name: discords"),
@@ -205,8 +209,10 @@ async fn references(city: &City) {
         "store",
         "redis",
         "redis-ca",
+        "sentinels",
         "s3-ca",
         "webhooks",
+        "signers",
         "slacks",
         "discords",
         "mail",
@@ -222,7 +228,7 @@ async fn references(city: &City) {
                 "accessKey": user, "secretKey": password, "username": "u", "password": "p",
                 "ca.crt": authority, "tls.crt": authority, "tls.key": "k", "one": "1",
                 "webhook-url": "https://example.com", "slack-url": "https://example.com",
-                "discord-url": "https://example.com",
+                "discord-url": "https://example.com", "signing-key": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
             },
         });
         city.namespace.apply(&secret.to_string()).await.unwrap();
@@ -234,7 +240,10 @@ fn routes() -> Value {
     let by_secret = |name: &str, key: &str| json!({"urlSecretRef": {"name": name, "key": key}});
     json!([
         {"name": "hook", "webhook": {"url": "https://webhook.example.com"}, "maxPerMinute": 7, "includeReplayed": true},
-        {"name": "hook2", "webhook": by_secret("webhooks", "webhook-url")},
+        {"name": "hook2", "webhook": {
+            "urlSecretRef": {"name": "webhooks", "key": "webhook-url"},
+            "signingKeySecretRef": {"name": "signers", "key": "signing-key"},
+        }},
         {"name": "slack", "slack": {"url": "https://slack.example.com"}},
         {"name": "slack2", "slack": by_secret("slacks", "slack-url")},
         {"name": "discord", "discord": {"url": "https://discord.example.com"}},
@@ -255,7 +264,8 @@ fn edit(pipeline: &mut Value) {
     spec["kafka"]["strimzi"]["listener"] = json!("scram");
     spec["redis"]["external"] = json!({
         "sentinels": ["other.redis:26379"], "masterName": "another",
-        "credentialsSecretRef": secret("redis"), "tls": {"caSecretRef": secret("redis-ca")},
+        "credentialsSecretRef": secret("redis"), "sentinelCredentialsSecretRef": secret("sentinels"),
+        "waitReplicas": 2, "tls": {"caSecretRef": secret("redis-ca")},
     });
     spec["objectStore"]["endpoint"] = json!(endpoint);
     spec["objectStore"]["region"] = json!("eu-west-1");

@@ -291,8 +291,7 @@ fn cloud_identity() -> NetworkPolicyEgressRule {
 /// Of a URL that lies in a Secret only the scheme's ports are known.
 fn route_servers(route: &Route, domain: &str) -> Vec<Destination> {
     match route.target() {
-        Some(Target::Webhook(target) | Target::Slack(target) | Target::Discord(target)) => match target.url()
-        {
+        Some(target @ (Target::Webhook(_) | Target::Slack(_) | Target::Discord(_))) => match target.url() {
             Some(Url::Plain(url)) => Destination::of_url(url, domain),
             Some(Url::Secret(_)) | None => vec![Destination::anywhere(80), Destination::anywhere(443)],
         },

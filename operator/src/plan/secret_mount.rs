@@ -83,8 +83,9 @@ impl Mounts {
     fn of_store(&mut self, store: &Store) {
         match store {
             Store::Embedded {} => {}
-            Store::Redis { credentials, ca, .. } => {
+            Store::Redis { credentials, sentinel_credentials, ca, .. } => {
                 self.all(credentials.as_ref());
+                self.all(sentinel_credentials.as_ref());
                 self.only(ca.as_ref(), "ca.crt");
             }
         }
@@ -102,10 +103,14 @@ impl Mounts {
     }
 
     fn of_route(&mut self, route: &Route) {
-        match route.target() {
-            Some(Target::Webhook(target) | Target::Slack(target) | Target::Discord(target)) => {
-                if let Some(Url::Secret(secret)) = target.url() {
-                    self.only(Some(&secret.name), secret.key.as_str());
+        let target = route.target();
+        if let Some(Url::Secret(secret)) = target.and_then(Target::url) {
+            self.only(Some(&secret.name), secret.key.as_str());
+        }
+        match target {
+            Some(Target::Webhook(webhook)) => {
+                if let Some(key) = &webhook.signing_key_secret_ref {
+                    self.only(Some(&key.name), key.key.as_str());
                 }
             }
             Some(Target::Email(email)) => {
@@ -113,7 +118,7 @@ impl Mounts {
                 self.only(login, "username");
                 self.only(login, "password");
             }
-            Some(Target::Console) | None => {}
+            Some(Target::Slack(_) | Target::Discord(_) | Target::Console) | None => {}
         }
     }
 }

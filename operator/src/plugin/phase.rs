@@ -30,7 +30,7 @@ pub async fn run(
         check_resumed(&stored)?;
     }
     if arguments.wait {
-        let limit = Duration::from_millis(arguments.timeout.millis().unsigned_abs());
+        let limit = Duration::from(arguments.timeout);
         wait(session, name, lifecycle::wanted(&stored), limit).await?;
     }
     Ok(Answer::fine(format!("{}\n", said(&stored, arguments.wait))))

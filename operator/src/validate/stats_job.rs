@@ -301,8 +301,8 @@ fn environment(
     }
     let kinds: Vec<SinkKind<'_>> = spec.sinks.iter().filter_map(Sink::kind).collect();
     let redis = kinds.iter().any(|kind| matches!(kind, SinkKind::Redis(_))).then(|| archive.store.clone());
-    if let Some(Store::Redis { credentials, ca, .. }) = &redis {
-        secrets.extend(credentials.iter().chain(ca).cloned());
+    if let Some(Store::Redis { credentials, sentinel_credentials, ca, .. }) = &redis {
+        secrets.extend(credentials.iter().chain(sentinel_credentials).chain(ca).cloned());
     }
     let wants_kafka = kinds.iter().any(|kind| matches!(kind, SinkKind::Kafka(_)));
     let kafka = wants_kafka.then(|| kafka_target(&topology, pipeline, problems)).flatten();

@@ -84,7 +84,7 @@ impl Connections {
     }
 
     async fn speak(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let greeting = StdDuration::from_millis(u64::try_from(LONGEST_GREETING.millis()).unwrap_or(0));
+        let greeting = StdDuration::from(LONGEST_GREETING);
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Some(greeting));
         builder

@@ -36,7 +36,6 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this adapter is where waiting happens")]
     async fn pause(&self, length: Duration) {
-        let millis = u64::try_from(length.millis()).unwrap_or(0);
-        tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+        tokio::time::sleep(length.into()).await;
     }
 }
