@@ -26,7 +26,7 @@ demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and sta
 	$(parking) up -f examples/birmingham --until-idle
 
 # These need what `.ci/install all` builds: an API server, an object store, helm. Nothing else does.
-server_tests := api_server bucket_on_minio chart kubectl_plugin lake_on_s3 operator operator_scale
+server_tests := api_server bucket_on_minio chart kubectl_plugin lake_on_s3 operator operator_scale worker_on_servers
 all_tests := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
 own_tests := $(sort $(filter-out $(server_tests),$(all_tests)))
 on_servers := $(server_tests:%=--test %)

@@ -103,7 +103,7 @@ mod on_webhook {
 
 fn notification() -> Notification {
     let alert = RawValue::from_string("{}".to_owned()).unwrap();
-    Notification { idempotency_key: "k".to_owned(), route: "ops".to_owned(), alert }
+    Notification { idempotency_key: "k".to_owned(), route: "ops".to_owned(), recovered: false, alert }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ impl ConsoleNotifier {
 #[async_trait]
 impl Notifier for ConsoleNotifier {
     async fn notify(&self, notification: &Notification) -> PortResult<()> {
-        let Notification { idempotency_key, route, alert } = notification;
+        let Notification { idempotency_key, route, recovered: _, alert } = notification;
         let line = format!("{route} {idempotency_key} {alert}\n");
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());

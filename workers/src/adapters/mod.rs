@@ -17,7 +17,9 @@ mod outbox;
 #[cfg(feature = "redis")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod redis;
+pub mod route_notifier;
 #[cfg(feature = "lake")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod s3;
 pub mod webhook_notifier;
+pub mod webhook_signer;

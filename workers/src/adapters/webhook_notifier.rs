@@ -2,16 +2,15 @@
 //!
 //! Must not print the URL: it may hold a secret. The key travels in the header `Idempotency-Key`.
 
-use std::time::Duration as StdDuration;
-
 use async_trait::async_trait;
 use parking_crds::duration::Duration;
 use reqwest::{
     Client, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect::Policy,
 };
 
+use super::webhook_signer::WebhookSigner;
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     notifier::{Notification, Notifier},
@@ -30,10 +29,11 @@ pub enum WebhookError {
     Client(#[source] reqwest::Error),
 }
 
-/// Posts each notification as JSON `{idempotency_key, route, alert}`.
+/// Posts each notification as JSON `{idempotency_key, route, recovered?, alert}`.
 pub struct WebhookNotifier {
     client: Client,
     url: Url,
+    signer: Option<WebhookSigner>,
 }
 
 impl WebhookNotifier {
@@ -41,9 +41,14 @@ impl WebhookNotifier {
     pub fn new(url: &str, timeout: Duration) -> Result<Self, WebhookError> {
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.ok_or(WebhookError::Url)?;
-        let timeout = StdDuration::from_millis(u64::try_from(timeout.millis()).unwrap_or(0));
-        let client = Client::builder().timeout(timeout).redirect(Policy::none()).build();
-        Ok(Self { client: client.map_err(WebhookError::Client)?, url })
+        let client = Client::builder().timeout(timeout.into()).redirect(Policy::none()).build();
+        Ok(Self { client: client.map_err(WebhookError::Client)?, url, signer: None })
+    }
+
+    /// Signs each request.
+    #[must_use]
+    pub fn signed(self, signer: WebhookSigner) -> Self {
+        Self { signer: Some(signer), ..self }
     }
 }
 
@@ -55,7 +60,12 @@ impl Notifier for WebhookNotifier {
         let key = HeaderValue::from_str(&notification.idempotency_key);
         let key = key.map_err(|_| invalid("the idempotency key does not fit a header"))?;
         let body = serde_json::to_vec(notification).map_err(|error| invalid(&error.to_string()))?;
-        let request = self.client.post(self.url.clone()).header(IDEMPOTENCY_KEY, key);
+        let mut request = self.client.post(self.url.clone());
+        if let Some(signer) = &self.signer {
+            let headers = signer.headers(&key, &body).map_err(|error| invalid(&error.to_string()))?;
+            request = request.headers(HeaderMap::from_iter(headers));
+        }
+        let request = request.header(IDEMPOTENCY_KEY, key);
         let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match request.body(body).send().await {
             Ok(response) => check_status(response.status(), attempt),

@@ -10,6 +10,7 @@
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
+pub use parking_crds::stream::Stream;
 use uuid::Uuid;
 
 use super::PortResult;
@@ -19,35 +20,6 @@ pub type Offset = u64;
 
 /// Number of a partition, from 0.
 pub type Partition = u32;
-
-/// The streams of a pipeline. All have the same number of partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stream {
-    /// CDS events, companion records, ticks; keyed by zone.
-    Events,
-    /// Sessions as they start, end and are corrected.
-    Sessions,
-    /// Alerts as they change state.
-    Alerts,
-    /// What could not be used, with its bytes and the reason.
-    DeadLetters,
-}
-
-impl Stream {
-    /// All streams.
-    pub const ALL: [Self; 4] = [Self::Events, Self::Sessions, Self::Alerts, Self::DeadLetters];
-
-    /// The last part of the topic's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Sessions => "sessions",
-            Self::Alerts => "alerts",
-            Self::DeadLetters => "dead-letters",
-        }
-    }
-}
 
 /// One partition of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

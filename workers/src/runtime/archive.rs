@@ -17,10 +17,12 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
 use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
+use uuid::Uuid;
 
 use self::batch::Batch;
 pub use self::{
@@ -176,7 +178,25 @@ pub struct Archive {
 /// the version is of no partition that another owner moved.
 struct Loaded {
     version: Option<u64>,
+    log: LogTag,
     batches: Vec<Batch>,
+}
+
+/// Which log offsets belong to, as names have it: eight hexadecimal digits. A log that is made anew counts from 0
+/// again, and shall not meet the names of the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LogTag(u32);
+
+impl From<Uuid> for LogTag {
+    fn from(log_id: Uuid) -> Self {
+        Self(log_id.as_fields().0)
+    }
+}
+
+impl fmt::Display for LogTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
 }
 
 impl Archive {
@@ -185,15 +205,41 @@ impl Archive {
         Self { ports, settings, loaded: BTreeMap::new(), inventory_done: false }
     }
 
-    /// One round over all tables: reads what is there up to the limits, commits what is due.
-    /// After an error the archive may go on or be dropped; neither loses nor doubles a row.
+    /// One round over all tables: reads what is there up to the limits, commits what is due. A table that fails
+    /// holds back no other; the first error is answered. After it the archive may go on or be dropped; neither loses
+    /// nor doubles a row. Dropped on its way, it may go on as well.
     pub async fn run_once(&mut self, flush: Flush) -> Result<Progress, ArchiveError> {
         let mut progress = Progress::default();
-        self.archive_inventory(&mut progress).await?;
+        let mut outcome = self.archive_inventory(&mut progress).await;
         for (stream, table) in STREAMS {
-            self.step(stream, table, flush, &mut progress).await?;
+            outcome = outcome.and(self.step(stream, table, flush, &mut progress).await);
         }
-        Ok(progress)
+        outcome.map(|()| progress)
+    }
+
+    /// Commits what was read, whether that is due or not, and reads nothing more.
+    pub async fn settle(&mut self) -> Result<(), ArchiveError> {
+        let mut outcome = Ok(());
+        for (_, table) in STREAMS {
+            let pending = self.loaded.get(&table).map_or_else(Vec::new, |loaded| {
+                loaded.batches.iter().filter(|batch| batch.is_pending()).map(Batch::partition).collect()
+            });
+            if !pending.is_empty() {
+                outcome = outcome.and(self.commit_batches(table, &pending, &mut Progress::default()).await);
+            }
+        }
+        outcome
+    }
+
+    /// First offset that is not in the lake, of each partition of the share whose table is loaded.
+    pub fn positions(&self) -> impl Iterator<Item = (StreamPartition, Offset)> + '_ {
+        let loaded = STREAMS.iter().filter_map(|(stream, table)| Some((*stream, self.loaded.get(table)?)));
+        loaded.flat_map(|(stream, loaded)| {
+            let place = move |batch: &Batch| {
+                (StreamPartition { stream, partition: batch.partition() }, batch.first())
+            };
+            loaded.batches.iter().map(place)
+        })
     }
 
     /// Runs rounds until nothing is left to read or to commit.
@@ -266,7 +312,7 @@ impl Archive {
                     base = newer;
                 }
                 Err(error) => return Err(error),
-                Ok(batches) => return Ok(Loaded { version: base.version, batches }),
+                Ok((log, batches)) => return Ok(Loaded { version: base.version, log, batches }),
             }
         }
     }
@@ -276,8 +322,9 @@ impl Archive {
         stream: Stream,
         table: Table,
         base: &TableSnapshot,
-    ) -> Result<Vec<Batch>, ArchiveError> {
-        let ends = self.ports.log.facts(stream).await?.ends;
+    ) -> Result<(LogTag, Vec<Batch>), ArchiveError> {
+        let facts = self.ports.log.facts(stream).await?;
+        let (log, ends) = (LogTag::from(facts.log_id), facts.ends);
         let mut batches = Vec::with_capacity(self.settings.partitions.len());
         for &partition in &self.settings.partitions {
             let position = base.positions.get(&partition).copied();
@@ -289,21 +336,27 @@ impl Archive {
                     let table = table.as_str();
                     return Err(ArchiveError::AheadOfLog { table, partition, lake: last_offset, log: end });
                 }
-                self.restore(table, &mut batch, last_offset).await?;
+                self.restore(table, log, &mut batch, last_offset).await?;
             }
             batches.push(batch);
         }
-        Ok(batches)
+        Ok((log, batches))
     }
 
-    async fn restore(&self, table: Table, batch: &mut Batch, at: Offset) -> Result<(), ArchiveError> {
-        let key = commit::memory_key(table, batch.partition(), at);
+    async fn restore(
+        &self,
+        table: Table,
+        log: LogTag,
+        batch: &mut Batch,
+        at: Offset,
+    ) -> Result<(), ArchiveError> {
+        let key = commit::memory_key(table, log, batch.partition(), at);
         let memory = self.ports.objects.get(&key).await?;
         let restored = memory.is_some_and(|memory| batch.restore(&memory).is_ok());
         if !restored {
             return Err(ArchiveError::Memory { key });
         }
-        self.remove_older_memories(table, batch.partition(), at).await;
+        self.remove_older_memories(table, log, batch.partition(), at).await;
         Ok(())
     }
 }

@@ -2,11 +2,15 @@
 
 pub mod alert;
 pub mod archive;
+pub mod archive_share;
+pub mod joint_share;
 pub mod notify;
+pub mod notify_share;
 pub mod occupancy;
 pub mod outputs;
 pub mod rest;
 pub mod role;
 pub mod share;
 pub mod stage;
+pub mod standing;
 mod tick;

@@ -2,145 +2,65 @@
 //!
 //! Must not lose a notification: a position moves only after its deliveries were answered (at least once,
 //! known by their keys). Invariants: one route that fails holds back no other; more than a route takes a
-//! minute wait, none is dropped; one that the receiver refuses for good is logged and passed over.
+//! minute wait, none is dropped; one that the receiver refuses for good is logged and passed over; where it is
+//! not known any more what was told, the alerts that fire now are told, and nothing that is over.
+//!
+//! The work is cut into slots: a group of alerts on a route belongs to one of them, and whoever owns the slot tells
+//! it, out of all partitions.
+
+mod outlet;
+mod positions;
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-use bytes::Bytes;
-use parking_crds::{duration::Duration, event::Millis};
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_64;
 
+pub use self::{
+    outlet::{Outlet, Totals},
+    positions::{Positions, Witnesses},
+};
 use crate::{
     domain::{
-        alert::AlertRecord,
+        alert::{AlertRecord, AlertStatus},
         notify::{Routing, idempotency_key},
-        verdict::encode,
     },
     ports::{
-        ErrorKind, PortError, PortResult,
+        PortResult,
         event_log::{Fetched, Offset, Partition, Stream, StreamPartition},
-        notifier::{Notification, Notifier},
-        state_store::{BlockKey, Commit, Outcome, StageKey, Token},
+        notifier::Notification,
     },
     runtime::stage::StagePorts,
 };
 
 /// The role, as stores name it.
 pub const ROLE: &str = "notify";
-const KEY: StageKey = StageKey { role: ROLE, partition: 0 };
-const POSITION_CLASS: u8 = 1;
 const READ_BYTES: usize = 1 << 18;
-const FIRST_PAUSE: Millis = 250;
-const LONGEST_PAUSE: Millis = 60_000;
 
-/// How far every route has come, kept in one block of the state store each.
-pub struct Positions {
-    ports: StagePorts,
-    owned: Mutex<Owned>,
+/// The slots of the work, and those that are this process's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// How many there are.
+    pub count: Partition,
+    /// Which of them are owned.
+    pub owned: BTreeSet<Partition>,
 }
 
-struct Owned {
-    token: Token,
-    log_id: Uuid,
-    commits: Offset,
-    blocks: BTreeMap<u128, Vec<Offset>>,
-}
-
-impl Positions {
-    /// Takes them over. A route that is new begins at the present end of the stream.
-    pub async fn claim(ports: StagePorts, routes: &[String], name: Uuid) -> PortResult<Self> {
-        let facts = ports.log.facts(Stream::Alerts).await?;
-        let (token, stored) = ports.store.claim(&KEY, name).await?;
-        let mut blocks = BTreeMap::new();
-        let commits = stored.as_ref().map_or(0, |stored| stored.next_offset);
-        for (key, bytes) in stored.into_iter().flat_map(|stored| stored.blocks) {
-            let positions = postcard::from_bytes(&bytes);
-            let attempt = "reading the position of a route";
-            let positions =
-                positions.map_err(|error| PortError::caused(ErrorKind::Corrupt, attempt, error))?;
-            blocks.insert(key.id, positions);
-        }
-        for route in routes {
-            blocks.entry(route_id(route)).or_insert_with(|| facts.ends.clone());
-        }
-        let owned = Owned { token, log_id: facts.log_id, commits, blocks };
-        Ok(Self { ports, owned: Mutex::new(owned) })
+impl Slots {
+    /// All work in one hand.
+    pub fn one() -> Self {
+        Self { count: 1, owned: [0].into() }
     }
 
-    async fn of(&self, route: &str, partition: Partition) -> Offset {
-        let owned = self.owned.lock().await;
-        let positions = owned.blocks.get(&route_id(route));
-        positions.and_then(|positions| positions.get(partition as usize)).copied().unwrap_or(0)
-    }
-
-    async fn advance(&self, route: &str, partition: Partition, next: Offset) -> PortResult<()> {
-        let mut owned = self.owned.lock().await;
-        let id = route_id(route);
-        let Some(positions) = owned.blocks.get_mut(&id) else { return Ok(()) };
-        if let Some(position) = positions.get_mut(partition as usize) {
-            *position = next;
-        }
-        let block: Bytes = encode(positions);
-        let commit = Commit {
-            token: owned.token,
-            log_id: owned.log_id,
-            base: owned.commits,
-            next: owned.commits + 1,
-            blocks: vec![(BlockKey { class: POSITION_CLASS, id }, Some(block))],
-            outbox: Vec::new(),
-        };
-        match self.ports.store.commit(&KEY, commit).await? {
-            Outcome::Stored => owned.commits += 1,
-            Outcome::Fenced => {
-                return Err(PortError::new(ErrorKind::Closed, "delivering alerts as a former owner"));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn route_id(route: &str) -> u128 {
-    xxh3_128(route.as_bytes())
-}
-
-/// What all partitions of one route share.
-pub struct Outlet {
-    /// Its name.
-    pub route: String,
-    /// Who is told.
-    pub notifier: Arc<dyn Notifier>,
-    /// Time between two notifications, ms.
-    pub spacing: Millis,
-    not_before: Mutex<Millis>,
-    delivered: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Outlet {
-    /// A route that tells at most so many a minute.
-    pub fn new(route: &str, notifier: Arc<dyn Notifier>, max_per_minute: u32) -> Self {
-        Self {
-            route: route.to_owned(),
-            notifier,
-            spacing: 60_000 / Millis::from(max_per_minute.max(1)),
-            not_before: Mutex::default(),
-            delivered: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    /// Notifications that were taken, and those that were refused for good.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.delivered.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    /// The slot of a group of alerts on a route.
+    fn of(&self, route: &str, group: &str) -> Partition {
+        let hash = xxh3_64(format!("{route}/{group}").as_bytes());
+        // Below the count, which fits.
+        Partition::try_from(hash % u64::from(self.count.max(1))).unwrap_or_default()
     }
 }
 
@@ -150,6 +70,8 @@ pub struct Delivery {
     pub ports: StagePorts,
     /// Which alerts are told.
     pub routing: Arc<Routing>,
+    /// Which of them are told from here.
+    pub slots: Slots,
     /// How far it is.
     pub positions: Arc<Positions>,
     /// Who is told.
@@ -158,10 +80,29 @@ pub struct Delivery {
     pub partition: Partition,
 }
 
+/// An alert that is to be told.
+struct Told {
+    slot: Partition,
+    notification: Notification,
+}
+
 impl Delivery {
+    /// Delivers without end.
+    pub async fn run(&self) -> PortResult<()> {
+        loop {
+            if !self.round().await? {
+                self.wait().await?;
+            }
+        }
+    }
+
     /// Delivers what is there; answers whether something was read.
     pub async fn round(&self) -> PortResult<bool> {
-        let next = self.positions.of(&self.outlet.route, self.partition).await;
+        let lost = self.positions.lost(&self.outlet.route, self.partition).await;
+        if !lost.is_empty() {
+            self.recover(&lost).await?;
+        }
+        let next = self.positions.next(&self.outlet.route, self.partition).await;
         let fetched = self.ports.log.read(self.source(), next, READ_BYTES).await?;
         if fetched.records.is_empty() {
             return Ok(false);
@@ -172,7 +113,7 @@ impl Delivery {
 
     /// Completes when there is something to read.
     pub async fn wait(&self) -> PortResult<()> {
-        let next = self.positions.of(&self.outlet.route, self.partition).await;
+        let next = self.positions.next(&self.outlet.route, self.partition).await;
         self.ports.log.arrived(self.source(), next).await
     }
 
@@ -183,55 +124,75 @@ impl Delivery {
     async fn deliver_all(&self, fetched: &Fetched) -> PortResult<()> {
         let route = &self.outlet.route;
         for (offset, record) in fetched.iter() {
-            // The stream also carries watermarks, which are no alerts.
-            let Ok(alert) = serde_json::from_slice::<AlertRecord>(record) else { continue };
-            if !self.routing.tells(route, &alert) {
-                continue;
-            }
-            let Ok(body) = serde_json::from_slice::<Box<RawValue>>(record) else { continue };
-            let idempotency_key = idempotency_key(&alert, route);
-            self.deliver(&Notification { idempotency_key, route: route.clone(), alert: body }).await;
-            self.positions.advance(route, self.partition, offset + 1).await?;
-        }
-        self.positions.advance(route, self.partition, fetched.next_offset()).await
-    }
-
-    /// Tries until the receiver takes it or refuses it for good.
-    async fn deliver(&self, notification: &Notification) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            self.wait_for_turn().await;
-            match self.outlet.notifier.notify(notification).await {
-                Ok(()) => {
-                    self.outlet.delivered.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                Err(error) if matches!(error.kind, ErrorKind::Transient | ErrorKind::Ambiguous) => {
-                    tracing::warn!(route = self.outlet.route, "alert not delivered, trying again: {error}");
-                    self.ports.clock.pause(Duration::from_millis(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => {
-                    self.outlet.refused.fetch_add(1, Ordering::Relaxed);
-                    let key = &notification.idempotency_key;
-                    tracing::error!(route = self.outlet.route, key, "alert not delivered: {error}");
-                    return;
-                }
+            let Some(Told { slot, notification }) = self.told(record, false) else { continue };
+            if self.positions.wants(slot, route, self.partition, offset).await {
+                self.outlet.deliver(&notification, self.ports.clock.as_ref()).await;
+                self.positions.answered(slot, route, self.partition, offset + 1).await?;
             }
         }
+        self.positions.passed(route, self.partition, fetched.next_offset()).await;
+        Ok(())
     }
 
-    async fn wait_for_turn(&self) {
-        let wait = {
-            let mut not_before = self.outlet.not_before.lock().await;
-            let now = self.ports.clock.monotonic();
-            let turn = now.max(*not_before);
-            *not_before = turn + self.outlet.spacing;
-            turn - now
+    /// What the record is to the route; the stream also carries watermarks, which are no alerts.
+    fn told(&self, record: &[u8], recovered: bool) -> Option<Told> {
+        let route = &self.outlet.route;
+        let alert: AlertRecord = serde_json::from_slice(record).ok()?;
+        if !self.routing.tells(route, &alert) {
+            return None;
+        }
+        let notification = Notification {
+            idempotency_key: idempotency_key(&alert, route),
+            route: route.clone(),
+            recovered,
+            alert: serde_json::from_slice::<Box<RawValue>>(record).ok()?,
         };
-        if wait > 0 {
-            self.ports.clock.pause(Duration::from_millis(wait)).await;
+        // An alert is a group of its own.
+        Some(Told { slot: self.slots.of(route, &alert.alert_id.to_string()), notification })
+    }
+
+    /// Tells what fires now, for slots that do not know what was told.
+    async fn recover(&self, lost: &BTreeSet<Partition>) -> PortResult<()> {
+        let (firing, end) = self.firing().await?;
+        let route = &self.outlet.route;
+        let told = firing.values().filter_map(|record| self.told(record, true));
+        let told: Vec<Told> = told.filter(|told| lost.contains(&told.slot)).collect();
+        tracing::warn!(
+            route,
+            partition = self.partition,
+            firing = told.len(),
+            "it is lost what was told: telling the alerts that fire now, and nothing that is over"
+        );
+        for Told { notification, .. } in &told {
+            self.outlet.deliver(notification, self.ports.clock.as_ref()).await;
         }
+        self.positions.recovered(route, self.partition, end).await
+    }
+
+    /// The newest record of each alert that is not over, in their order, and where the stream ends.
+    async fn firing(&self) -> PortResult<(BTreeMap<Offset, Vec<u8>>, Offset)> {
+        let facts = self.ports.log.facts(Stream::Alerts).await?;
+        let of = |offsets: &[Offset]| offsets.get(self.partition as usize).copied().unwrap_or(0);
+        let (mut next, end) = (of(&facts.starts), of(&facts.ends));
+        let (mut newest, mut firing) = (BTreeMap::<Uuid, Offset>::new(), BTreeMap::new());
+        while next < end {
+            let fetched = self.ports.log.read(self.source(), next, READ_BYTES).await?;
+            for (offset, record) in fetched.iter().take_while(|(offset, _)| *offset < end) {
+                let Ok(alert) = serde_json::from_slice::<AlertRecord>(record) else { continue };
+                if let Some(before) = newest.remove(&alert.alert_id) {
+                    firing.remove(&before);
+                }
+                if alert.state != AlertStatus::Resolved {
+                    newest.insert(alert.alert_id, offset);
+                    firing.insert(offset, record.to_vec());
+                }
+            }
+            if fetched.records.is_empty() {
+                break;
+            }
+            next = fetched.next_offset();
+        }
+        Ok((firing, end))
     }
 }
 

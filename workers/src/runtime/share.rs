@@ -4,10 +4,7 @@
 //! one that was lost is dropped as it stands; trouble with one partition holds back no other, is told on the board,
 //! and is tried again without end, more and more slowly.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_crds::{duration::Duration, event::Millis};
 use tokio::{
@@ -18,10 +15,11 @@ use tokio::{
 use super::{
     rest::Silence,
     stage::{Stage, StageError, StageRunner, Turn},
+    standing::{ShareBoard, Standing},
 };
 use crate::ports::{
     PortResult,
-    event_log::{Offset, Partition},
+    event_log::{Offset, Partition, Stream, StreamPartition},
     membership::{Change, Membership},
 };
 
@@ -29,43 +27,6 @@ const FIRST_PAUSE: Millis = 100;
 const LONGEST_PAUSE: Millis = 10_000;
 /// How often positions are told to those who measure lag.
 const REPORT: Duration = Duration::from_secs(1);
-
-/// How one partition stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartitionStanding {
-    /// First offset that is not committed, once the partition was taken over.
-    pub committed: Option<Offset>,
-    /// What is wrong; absent when all is well.
-    pub trouble: Option<String>,
-    /// Records are gone: nobody but a person can say how to go on (G9).
-    pub lost: bool,
-    /// Failures since the partition was assigned.
-    pub failures: u64,
-}
-
-/// Where stages write down how they stand. A clone is the same board.
-#[derive(Clone, Debug, Default)]
-pub struct ShareBoard(Arc<Mutex<BTreeMap<Partition, PartitionStanding>>>);
-
-impl ShareBoard {
-    /// Every partition of the share.
-    pub fn read(&self) -> BTreeMap<Partition, PartitionStanding> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn change(&self, partition: Partition, change: impl FnOnce(&mut PartitionStanding)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default());
-    }
-
-    fn remove(&self, partition: Partition) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
-    }
-
-    fn positions(&self) -> Vec<(Partition, Offset)> {
-        let standings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        standings.iter().filter_map(|(partition, one)| Some((*partition, one.committed?))).collect()
-    }
-}
 
 /// What a stage's task is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +113,7 @@ where
     #[expect(clippy::disallowed_methods, reason = "partitions of a share run side by side")]
     fn begin(&mut self, partition: Partition) {
         let (order, orders) = watch::channel(Order::Work);
-        self.board.change(partition, |standing| *standing = PartitionStanding::default());
+        self.board.set(source(partition), Standing::default());
         let work = Work {
             runner: (self.make)(partition),
             membership: Arc::clone(&self.membership),
@@ -196,12 +157,12 @@ where
     fn forget(&mut self, partitions: &[Partition]) {
         for partition in partitions {
             self.tasks.remove(partition);
-            self.board.remove(*partition);
+            self.board.remove(source(*partition));
         }
     }
 
     async fn report(&mut self) {
-        let positions = self.board.positions();
+        let positions = self.board.positions(Stream::Events);
         if positions == self.told {
             return;
         }
@@ -210,6 +171,11 @@ where
             Err(error) => tracing::debug!("positions not told: {error}"),
         }
     }
+}
+
+/// What the stages of a partition read.
+fn source(partition: Partition) -> StreamPartition {
+    StreamPartition { stream: Stream::Events, partition }
 }
 
 /// The task of one partition.
@@ -267,7 +233,7 @@ impl<S: Stage> Work<S> {
 
     /// A member that the group has forgotten claims nothing: it would only disturb who owns the partition now.
     async fn until_current(&mut self, partition: Partition) -> Result<(), StageError> {
-        let committed = self.board.read().get(&partition).and_then(|standing| standing.committed);
+        let committed = self.board.read().get(&source(partition)).and_then(|standing| standing.committed);
         let Some(committed) = committed else { return Ok(()) };
         while *self.orders.borrow() == Order::Work
             && !self.membership.is_current((partition, committed)).await?
@@ -288,7 +254,7 @@ impl<S: Stage> Work<S> {
 
     fn stands(&self, partition: Partition) {
         let committed = self.runner.committed_offset();
-        self.board.change(partition, |standing| {
+        self.board.change(source(partition), |standing| {
             standing.committed = committed.or(standing.committed);
             if committed.is_some() {
                 (standing.trouble, standing.lost) = (None, false);
@@ -298,7 +264,7 @@ impl<S: Stage> Work<S> {
 
     fn tell(&self, partition: Partition, error: &StageError) {
         tracing::warn!(partition, "a stage failed, trying again: {}", crate::sentence::sentence(error));
-        self.board.change(partition, |standing| {
+        self.board.change(source(partition), |standing| {
             standing.trouble = Some(crate::sentence::sentence(error));
             standing.lost = matches!(error, StageError::Expired { .. } | StageError::ForeignLog { .. });
             standing.failures += 1;

@@ -5,25 +5,23 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use parking_crds::{
-    duration::Duration,
-    pipeline::{Route, Target, Url, UrlTarget},
-};
+use parking_crds::{pipeline::Route, reference::SecretKeyRef};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{Pipeline, UpError};
 use crate::{
-    adapters::{console_notifier::ConsoleNotifier, webhook_notifier::WebhookNotifier},
+    adapters::{console_notifier::ConsoleNotifier, route_notifier},
     domain::notify::Routing,
-    ports::{PortResult, notifier::Notifier},
-    runtime::notify::{Delivery, Outlet, Positions},
+    ports::{clock::Clock, notifier::Notifier},
+    runtime::notify::{Delivery, Outlet, Positions, Slots},
 };
 
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Deliveries under way; dropped, they go on with the next run where these stopped.
-pub(super) struct Deliveries(JoinSet<()>);
+pub(super) struct Deliveries {
+    tasks: JoinSet<()>,
+    positions: Option<Arc<Positions>>,
+}
 
 impl Deliveries {
     /// Starts one task a route and partition.
@@ -33,71 +31,54 @@ impl Deliveries {
         let routes = &deployment.pipeline.spec.routes;
         let names: Vec<_> = routes.iter().map(|route| route.name.as_str().to_owned()).collect();
         if names.is_empty() {
-            return Ok(Self(JoinSet::new()));
+            return Ok(Self { tasks: JoinSet::new(), positions: None });
         }
         let routing = Arc::new(Routing::new(routes, &deployment.rules));
-        let positions = Arc::new(Positions::claim(pipeline.ports.clone(), &names, Uuid::new_v4()).await?);
+        let (ports, slots) = (pipeline.ports.clone(), Slots::one());
+        let positions = Arc::new(Positions::claim(ports, None, &names, &slots, Uuid::new_v4).await?);
         let mut tasks = JoinSet::new();
         for (route, name) in routes.iter().zip(&names) {
-            let notifier = notifier(route, name, &deployment.secrets);
-            let outlet = Arc::new(Outlet::new(name, notifier, route.max_per_minute()));
+            let notifier = notifier(route, name, &deployment.secrets, &pipeline.ports.clock);
+            let outlet = Arc::new(Outlet::new(name, notifier, route.max_per_minute(), &slots));
             for partition in 0..pipeline.partitions {
                 tasks.spawn(drive(Delivery {
                     ports: pipeline.ports.clone(),
                     routing: Arc::clone(&routing),
+                    slots: slots.clone(),
                     positions: Arc::clone(&positions),
                     outlet: Arc::clone(&outlet),
                     partition,
                 }));
             }
         }
-        Ok(Self(tasks))
+        Ok(Self { tasks, positions: Some(positions) })
     }
 
     /// Ends them: what was not answered is told by the next run.
     pub(super) async fn stop(mut self) {
-        self.0.shutdown().await;
+        self.tasks.shutdown().await;
+        let Some(positions) = self.positions else { return };
+        if let Err(error) = positions.store().await {
+            tracing::warn!("the next run looks at some alerts again: {error}");
+        }
     }
 }
 
 async fn drive(delivery: Delivery) {
-    let rounds = async {
-        loop {
-            if !delivery.round().await? {
-                delivery.wait().await?;
-            }
-        }
-    };
-    let ended: PortResult<()> = rounds.await;
-    if let Err(error) = ended {
+    if let Err(error) = delivery.run().await {
         tracing::error!(route = delivery.outlet.route, "no more alerts are delivered here: {error}");
     }
 }
 
-fn notifier(route: &Route, name: &str, secrets: &[Secret]) -> Arc<dyn Notifier> {
-    let found = match route.target() {
-        Some(Target::Console) => return Arc::new(ConsoleNotifier::stderr()),
-        Some(Target::Webhook(target)) => webhook(target, secrets),
-        Some(Target::Slack(_) | Target::Discord(_) | Target::Email(_)) | None => {
-            Err("its kind of target is not delivered to from here".to_owned())
-        }
-    };
-    match found {
-        Ok(webhook) => Arc::new(webhook),
+fn notifier(route: &Route, name: &str, secrets: &[Secret], clock: &Arc<dyn Clock>) -> Arc<dyn Notifier> {
+    let secret = |key: &SecretKeyRef| secret(secrets, key.name.as_str(), key.key.as_str());
+    match route_notifier::open(route, &secret, clock) {
+        Ok(notifier) => notifier,
         Err(reason) => {
             tracing::warn!(route = name, "told on the console instead: {reason}");
             Arc::new(ConsoleNotifier::stderr())
         }
     }
-}
-
-fn webhook(target: &UrlTarget, secrets: &[Secret]) -> Result<WebhookNotifier, String> {
-    let url = match target.url() {
-        Some(Url::Plain(url)) => url.to_owned(),
-        Some(Url::Secret(reference)) => secret(secrets, reference.name.as_str(), reference.key.as_str())?,
-        None => return Err("it names no URL".to_owned()),
-    };
-    WebhookNotifier::new(&url, WEBHOOK_TIMEOUT).map_err(|error| error.to_string())
 }
 
 fn secret(secrets: &[Secret], name: &str, key: &str) -> Result<String, String> {

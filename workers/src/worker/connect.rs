@@ -3,11 +3,10 @@
 //! Invariant: a server that is away at the start is waited for, as it would be later; what only a person can mend
 //! (a wrong name, a missing topic, a refused login) is tried again, too, more slowly, and logged each time.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration as StdDuration};
+use std::{path::Path, sync::Arc, time::Duration as StdDuration};
 
 use parking_crds::{
     duration::Duration,
-    stream,
     worker_config::{Log, Store, WorkerConfig},
 };
 use tokio::sync::watch;
@@ -18,24 +17,19 @@ use crate::{
         clock::Clock,
         event_log::{EventLog, Stream},
         membership::Membership,
+        object_store::ObjectStore,
         state_store::StateStore,
     },
     sentence::sentence,
 };
 
+/// Name of this worker over restarts, where its surroundings give it one.
+#[cfg(feature = "kafka")]
+const INSTANCE: &str = "POD_NAME";
 /// No call of the log waits longer.
 const LOG_TIMEOUT: StdDuration = StdDuration::from_secs(20);
 const FIRST_PAUSE_MS: i64 = 250;
 const LONGEST_PAUSE_MS: i64 = 15_000;
-
-fn stream_of(stream: stream::Stream) -> Stream {
-    match stream {
-        stream::Stream::Events => Stream::Events,
-        stream::Stream::Sessions => Stream::Sessions,
-        stream::Stream::Alerts => Stream::Alerts,
-        stream::Stream::DeadLetters => Stream::DeadLetters,
-    }
-}
 
 /// The log of a worker; `None` where it was told to end before the log was there.
 pub(super) async fn log(
@@ -72,18 +66,16 @@ async fn open_log(settings: &KafkaSettings) -> Result<Arc<dyn EventLog>, crate::
     match *settings {}
 }
 
-/// The worker's place among those of its role.
+/// The worker's place among those of its role, which share the partitions of a stream.
 #[cfg(feature = "kafka")]
-pub(super) fn membership(
-    config: &WorkerConfig,
-    instance: Option<&str>,
-) -> Result<Arc<dyn Membership>, WorkerError> {
-    let group = crate::adapters::kafka::KafkaGroup::join(&kafka_settings(config)?, Stream::Events, instance)?;
-    Ok(Arc::new(group))
+pub(super) fn membership(config: &WorkerConfig, shared: Stream) -> Result<Arc<dyn Membership>, WorkerError> {
+    let instance = std::env::var(INSTANCE).ok();
+    let settings = kafka_settings(config)?;
+    Ok(Arc::new(crate::adapters::kafka::KafkaGroup::join(&settings, shared, instance.as_deref())?))
 }
 
 #[cfg(not(feature = "kafka"))]
-pub(super) fn membership(config: &WorkerConfig, _: Option<&str>) -> Result<Arc<dyn Membership>, WorkerError> {
+pub(super) fn membership(config: &WorkerConfig, _: Stream) -> Result<Arc<dyn Membership>, WorkerError> {
     match kafka_settings(config)? {}
 }
 
@@ -105,8 +97,7 @@ fn kafka_settings(config: &WorkerConfig) -> Result<KafkaSettings, WorkerError> {
         }
     };
     let ca = ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?;
-    let topics: BTreeMap<_, _> =
-        config.streams.iter().map(|(stream, topic)| (stream_of(*stream), topic.to_string())).collect();
+    let topics = config.streams.iter().map(|(stream, topic)| (*stream, topic.to_string())).collect();
     Ok(KafkaSettings {
         bootstrap_servers: bootstrap_servers.clone(),
         security_protocol: *security_protocol,
@@ -134,9 +125,21 @@ fn embedded(field: &'static str) -> WorkerError {
 /// The store of a worker. It connects with its first call.
 #[cfg(feature = "redis")]
 pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
+    use parking_crds::names::ObjectName;
+
     use crate::adapters::redis::{Login, RedisSettings, RedisStateStore, Tls};
 
-    let Store::Redis { sentinels, master_name, prefix, credentials, tls, ca } = &config.store else {
+    let Store::Redis {
+        sentinels,
+        master_name,
+        prefix,
+        credentials,
+        sentinel_credentials,
+        wait_replicas,
+        tls,
+        ca,
+    } = &config.store
+    else {
         return Err(embedded("store"));
     };
     let setting = |error: crate::adapters::redis::SettingsError| WorkerError::Setting {
@@ -147,12 +150,12 @@ pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, Worker
         sentinels.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>().map_err(setting)?;
     let secrets = Secrets(Path::new(&config.secrets));
     let mut settings = RedisSettings::new(sentinels, master_name, prefix.clone());
-    if let Some(name) = credentials {
-        let login =
-            Login { user: secrets.optional(name, "username")?, password: secrets.text(name, "password")? };
-        settings.sentinel_login = Some(login.clone());
-        settings.login = Some(login);
-    }
+    let login = |name: &ObjectName| -> Result<Login, WorkerError> {
+        Ok(Login { user: secrets.optional(name, "username")?, password: secrets.text(name, "password")? })
+    };
+    settings.login = credentials.as_ref().map(login).transpose()?;
+    settings.sentinel_login = sentinel_credentials.as_ref().map(login).transpose()?;
+    settings.wait_replicas = *wait_replicas;
     if *tls {
         let ca = ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?;
         settings.tls = Some(Tls { ca: ca.map(String::into_bytes) });
@@ -163,4 +166,54 @@ pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, Worker
 #[cfg(not(feature = "redis"))]
 pub(super) fn store(_: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
     Err(WorkerError::Feature { field: "store.redis", feature: "redis" })
+}
+
+/// Where objects and tables are.
+#[cfg(feature = "s3")]
+pub(super) fn bucket(config: &WorkerConfig) -> Result<crate::adapters::s3::S3Settings, WorkerError> {
+    bucket_of(&config.lake, &config.secrets)
+}
+
+/// Where the objects and tables of a lake are.
+#[cfg(feature = "s3")]
+pub(super) fn bucket_of(
+    lake: &parking_crds::worker_config::Lake,
+    secrets: &str,
+) -> Result<crate::adapters::s3::S3Settings, WorkerError> {
+    use parking_crds::worker_config::Lake;
+
+    use crate::adapters::s3::{S3Credentials, S3Limits, S3Settings};
+
+    let Lake::S3 { endpoint, region, bucket, prefix, path_style, credentials, ca, retention: _ } = lake
+    else {
+        return Err(embedded("lake"));
+    };
+    let secrets = Secrets(Path::new(secrets));
+    let keys = |name| -> Result<S3Credentials, WorkerError> {
+        Ok(S3Credentials {
+            access_key: secrets.text(name, "accessKey")?,
+            secret_key: secrets.text(name, "secretKey")?,
+        })
+    };
+    Ok(S3Settings {
+        endpoint: endpoint.clone(),
+        region: region.clone(),
+        bucket: bucket.clone(),
+        prefix: prefix.clone(),
+        path_style: *path_style,
+        credentials: credentials.as_ref().map(keys).transpose()?,
+        ca: ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?,
+        limits: S3Limits::default(),
+    })
+}
+
+/// The objects of the pipeline.
+#[cfg(feature = "s3")]
+pub(super) fn objects(config: &WorkerConfig) -> Result<Arc<dyn ObjectStore>, WorkerError> {
+    Ok(Arc::new(crate::adapters::s3::S3ObjectStore::open(&bucket(config)?)?))
+}
+
+#[cfg(not(feature = "s3"))]
+pub(super) fn objects(_: &WorkerConfig) -> Result<Arc<dyn ObjectStore>, WorkerError> {
+    Err(WorkerError::Feature { field: "lake.s3", feature: "s3" })
 }

@@ -4,11 +4,16 @@
 //! its tasks run, and ready once it has talked to what its role cannot work without; trouble with a server is told in
 //! `/status` and passes without a restart of the process.
 
+#[cfg(feature = "s3")]
+mod archive;
 mod connect;
+mod notify;
 mod rules;
 mod secrets;
 mod site;
 mod stages;
+#[cfg(feature = "s3")]
+mod upkeep;
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
@@ -115,6 +120,11 @@ pub async fn run(config: WorkerConfig, stop: watch::Receiver<bool>) -> Result<()
     match config.role {
         Role::Ingest => take_events(config, clock, stop).await,
         Role::Occupancy | Role::Alert => stages::run(config, clock, stop).await,
+        #[cfg(feature = "s3")]
+        Role::Archive => archive::run(config, clock, stop).await,
+        #[cfg(not(feature = "s3"))]
+        Role::Archive => Err(WorkerError::Feature { field: "lake.s3", feature: "s3" }),
+        Role::Notify => notify::run(config, clock, stop).await,
         role => Err(WorkerError::NotHere(role)),
     }
 }
@@ -144,11 +154,19 @@ async fn listen(address: &str) -> Result<TcpListener, WorkerError> {
     TcpListener::bind(address).await.map_err(|source| WorkerError::Listen { address, source })
 }
 
-fn inventory(config: &WorkerConfig) -> Result<Arc<Inventory>, WorkerError> {
-    let path = &config.inventory;
-    let inventory = Inventory::parse(&read(Path::new(path))?);
-    let inventory = inventory
-        .map_err(|error| WorkerError::Inventory { path: path.clone(), reason: error.to_string() })?;
+/// From its file, or from the bucket where the configuration says so.
+async fn inventory(config: &WorkerConfig) -> Result<Arc<Inventory>, WorkerError> {
+    let place = config.inventory_object.as_ref().unwrap_or(&config.inventory);
+    let refused = |reason: String| WorkerError::Inventory { path: place.clone(), reason };
+    let text = match &config.inventory_object {
+        None => read(Path::new(place))?,
+        Some(key) => {
+            let object = connect::objects(config)?.get(key).await?;
+            let object = object.ok_or_else(|| refused("there is no such object in the bucket".to_owned()))?;
+            String::from_utf8(object.into()).map_err(|error| refused(error.to_string()))?
+        }
+    };
+    let inventory = Inventory::parse(&text).map_err(|error| refused(error.to_string()))?;
     Ok(Arc::new(inventory))
 }
 

@@ -19,6 +19,8 @@ pub(super) struct LoadedRules {
     pub(super) rules: Arc<RuleSet>,
     /// What is told of all of them.
     pub(super) report: RulesReport,
+    /// Those that can be read.
+    pub(super) parsed: Vec<AlertRule>,
 }
 
 /// Loads the bundle of a folder. A rule that cannot be used harms no other (G7).
@@ -26,14 +28,14 @@ pub(super) fn load(folder: &str) -> Result<LoadedRules, WorkerError> {
     let read = |key: &str| fs::read_to_string(Path::new(folder).join(key)).ok();
     let bundle =
         Bundle::load(read).map_err(|source| WorkerError::Rules { folder: folder.to_owned(), source })?;
-    let (mut rules, mut refused) = (Vec::new(), BTreeMap::new());
+    let (mut parsed, mut refused) = (Vec::new(), BTreeMap::new());
     for (name, rule) in &bundle.rules {
         match parse(rule) {
-            Ok(rule) => rules.push(rule),
+            Ok(rule) => parsed.push(rule),
             Err(reason) => drop(refused.insert(name.to_string(), reason)),
         }
     }
-    let (rules, uncompiled) = RuleSet::compile(&rules);
+    let (rules, uncompiled) = RuleSet::compile(&parsed);
     refused.extend(uncompiled.into_iter().map(|(name, error)| (name, error.to_string())));
     for (rule, reason) in &refused {
         tracing::warn!(rule, "rule refused, the others go on: {reason}");
@@ -43,7 +45,7 @@ pub(super) fn load(folder: &str) -> Result<LoadedRules, WorkerError> {
         (name, RuleReport { refused, hash: rule.hash, ..RuleReport::default() })
     };
     let report = RulesReport { bundle: bundle.hash, rules: bundle.rules.into_iter().map(report).collect() };
-    Ok(LoadedRules { rules: Arc::new(rules), report })
+    Ok(LoadedRules { rules: Arc::new(rules), report, parsed })
 }
 
 fn parse(rule: &BundledRule) -> Result<AlertRule, String> {

@@ -14,7 +14,7 @@ use parking_crds::names::ObjectName;
 #[error("the Secret {name} has no readable {key} at {}: {source}", path.display())]
 pub struct SecretFileError {
     name: ObjectName,
-    key: &'static str,
+    key: String,
     path: PathBuf,
     source: io::Error,
 }
@@ -24,20 +24,16 @@ pub(super) struct Secrets<'a>(pub(super) &'a Path);
 
 impl Secrets<'_> {
     /// An entry that must be there.
-    pub(super) fn text(&self, name: &ObjectName, key: &'static str) -> Result<String, SecretFileError> {
+    pub(super) fn text(&self, name: &ObjectName, key: &str) -> Result<String, SecretFileError> {
         let path = self.0.join(name.as_str()).join(key);
         let text = fs::read_to_string(&path);
         // Who makes a Secret from a file often leaves its last line end.
         let text = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
-        text.map_err(|source| SecretFileError { name: name.clone(), key, path, source })
+        text.map_err(|source| SecretFileError { name: name.clone(), key: key.to_owned(), path, source })
     }
 
     /// An entry that may be absent.
-    pub(super) fn optional(
-        &self,
-        name: &ObjectName,
-        key: &'static str,
-    ) -> Result<Option<String>, SecretFileError> {
+    pub(super) fn optional(&self, name: &ObjectName, key: &str) -> Result<Option<String>, SecretFileError> {
         match self.text(name, key) {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
             found => found.map(Some),

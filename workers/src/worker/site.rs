@@ -3,7 +3,10 @@
 //! Must not change anything. Invariants: it is alive as long as it answers; it is ready once it is connected and every
 //! partition of its share was taken over, and no longer when it drains.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Json, Router,
@@ -14,7 +17,6 @@ use axum::{
 };
 use parking_crds::{
     role::Role,
-    stream::Stream,
     topology::PipelineId,
     worker_config::WorkerConfig,
     worker_status::{
@@ -26,8 +28,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::WorkerError;
 use crate::{
-    ports::event_log::{EventLog, Offset, Stream as LogStream},
-    runtime::share::ShareBoard,
+    ports::event_log::{EventLog, Offset, StreamPartition},
+    runtime::standing::{ShareBoard, Standing},
 };
 
 /// What the worker writes down about itself. A clone is the same board.
@@ -37,6 +39,8 @@ pub(super) struct Board {
     role: Role,
     share: ShareBoard,
     rules: Option<RulesReport>,
+    /// What is wrong with the configuration.
+    problems: Vec<String>,
     log: Arc<Mutex<Option<Arc<dyn EventLog>>>>,
     draining: Arc<Mutex<bool>>,
 }
@@ -48,6 +52,7 @@ impl Board {
             role: config.role,
             share: ShareBoard::default(),
             rules: None,
+            problems: Vec::new(),
             log: Arc::default(),
             draining: Arc::default(),
         }
@@ -56,6 +61,11 @@ impl Board {
     /// With what is told of its rules.
     pub(super) fn with_rules(self, rules: RulesReport) -> Self {
         Self { rules: Some(rules), ..self }
+    }
+
+    /// With what is wrong with its configuration, and does not keep it from working.
+    pub(super) fn with_problems(self, problems: Vec<String>) -> Self {
+        Self { problems, ..self }
     }
 
     pub(super) fn share(&self) -> ShareBoard {
@@ -79,31 +89,41 @@ impl Board {
         if self.log().is_some() && taken { WorkerPhase::Running } else { WorkerPhase::Starting }
     }
 
-    /// Offsets after the newest records; nothing where the log does not answer.
-    async fn ends(&self) -> Vec<Offset> {
-        let Some(log) = self.log() else { return Vec::new() };
-        log.facts(LogStream::Events).await.map(|facts| facts.ends).unwrap_or_default()
+    /// How each partition of the share stands, and where it ends, if the log tells.
+    async fn share_with_ends(&self) -> Vec<(StreamPartition, Standing, Option<Offset>)> {
+        let (share, mut ends) = (self.share.read(), BTreeMap::new());
+        if let Some(log) = self.log() {
+            for stream in share.keys().map(|at| at.stream).collect::<BTreeSet<_>>() {
+                if let Ok(facts) = log.facts(stream).await {
+                    ends.insert(stream, facts.ends);
+                }
+            }
+        }
+        let end = |at: &StreamPartition| ends.get(&at.stream)?.get(at.partition as usize).copied();
+        share.into_iter().map(|(at, standing)| (at, standing, end(&at))).collect()
     }
 
     async fn status(&self) -> WorkerStatus {
-        let ends = self.ends().await;
-        let (mut partitions, mut problems) = (Vec::new(), Vec::new());
-        for (partition, standing) in self.share.read() {
-            if let Some(message) = standing.trouble {
-                let kind = standing.lost.then_some(WorkerProblemKind::DataLost);
-                problems.push(WorkerProblem { kind: kind.unwrap_or(WorkerProblemKind::Store), message });
+        let mut partitions = Vec::new();
+        let configuration = self.problems.iter().cloned();
+        let mut problems: Vec<_> = configuration
+            .map(|message| WorkerProblem { kind: WorkerProblemKind::Configuration, message })
+            .collect();
+        for (at, standing, end) in self.share_with_ends().await {
+            let problem =
+                standing.trouble.map(|message| WorkerProblem { kind: self.kind(standing.lost), message });
+            // Several partitions often have the same.
+            problems.extend(problem.filter(|problem| !problems.contains(problem)));
+            if let (Some(position), Ok(partition)) = (standing.committed, u16::try_from(at.partition)) {
+                let end = end.unwrap_or(position);
+                partitions.push(PartitionReport {
+                    stream: at.stream,
+                    partition,
+                    position,
+                    end,
+                    oldest_unread: None,
+                });
             }
-            let (Some(position), Ok(number)) = (standing.committed, u16::try_from(partition)) else {
-                continue;
-            };
-            let end = ends.get(partition as usize).copied().unwrap_or(position);
-            partitions.push(PartitionReport {
-                stream: Stream::Events,
-                partition: number,
-                position,
-                end,
-                oldest_unread: None,
-            });
         }
         WorkerStatus {
             pipeline: self.pipeline.clone(),
@@ -116,21 +136,28 @@ impl Board {
         }
     }
 
+    /// What the trouble of a role is about.
+    fn kind(&self, is_lost: bool) -> WorkerProblemKind {
+        match self.role {
+            _ if is_lost => WorkerProblemKind::DataLost,
+            Role::Archive => WorkerProblemKind::Lake,
+            _ => WorkerProblemKind::Store,
+        }
+    }
+
     async fn metrics(&self) -> prometheus::Result<String> {
-        let ends = self.ends().await;
         let registry = Registry::new();
-        let names = ["role", "partition"];
-        let lag = Opts::new("parking_stage_lag", "Events that a stage has not committed.");
+        let names = ["role", "stream", "partition"];
+        let lag = Opts::new("parking_stage_lag", "Records that a role has not committed.");
         let lag = IntGaugeVec::new(lag, &names)?;
         let failures = Opts::new("parking_stage_restarts_total", "How often a stage failed and began again.");
         let failures = IntCounterVec::new(failures, &names)?;
         registry.register(Box::new(lag.clone()))?;
         registry.register(Box::new(failures.clone()))?;
-        for (partition, standing) in self.share.read() {
-            let labels = [self.role.as_str(), &partition.to_string()];
+        for (at, standing, end) in self.share_with_ends().await {
+            let labels = [self.role.as_str(), at.stream.as_str(), &at.partition.to_string()];
             failures.with_label_values(&labels).inc_by(standing.failures);
-            let end = ends.get(partition as usize).copied().zip(standing.committed);
-            if let Some((end, committed)) = end {
+            if let Some((end, committed)) = end.zip(standing.committed) {
                 let behind = i64::try_from(end.saturating_sub(committed)).unwrap_or(i64::MAX);
                 lag.with_label_values(&labels).set(behind);
             }

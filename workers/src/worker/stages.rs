@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use parking_crds::{
-    duration::Duration,
     role::Role,
     worker_config::{CommitSettings, EventSettings, WorkerConfig},
 };
@@ -17,7 +16,10 @@ use super::{
 };
 use crate::{
     domain::{alert::Settings, verdict::EventLimits},
-    ports::{clock::Clock, event_log::Partition, membership::Membership},
+    ports::{
+        clock::Clock,
+        event_log::{Partition, Stream},
+    },
     runtime::{
         alert::Alert,
         occupancy::Occupancy,
@@ -28,20 +30,17 @@ use crate::{
     },
 };
 
-/// Name of this worker over restarts, where its surroundings give it one.
-const INSTANCE: &str = "POD_NAME";
-
 pub(super) async fn run(
     config: WorkerConfig,
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    let inventory = inventory(&config)?;
+    let inventory = inventory(&config).await?;
     let limits = limits(config.events);
     let pipeline = config.pipeline.name.to_string();
     match config.role {
         Role::Alert => {
-            let LoadedRules { rules, report } = rules::load(&config.rules)?;
+            let LoadedRules { rules, report, .. } = rules::load(&config.rules)?;
             let board = Board::new(&config).with_rules(report);
             let make = move |partition| {
                 let settings = Settings { tenant: pipeline.clone(), partition };
@@ -71,8 +70,7 @@ async fn work<D: Duty + 'static>(
     };
     let ports =
         StagePorts { log: Arc::clone(&log), store: connect::store(&config)?, clock: Arc::clone(&clock) };
-    let membership: Arc<dyn Membership> =
-        connect::membership(&config, std::env::var(INSTANCE).ok().as_deref())?;
+    let membership = connect::membership(&config, Stream::Events)?;
     board.connected(log);
     let silence = Silence {
         clock: Arc::clone(&clock),
@@ -90,7 +88,7 @@ async fn work<D: Duty + 'static>(
     site.end().await
 }
 
-fn limits(events: EventSettings) -> EventLimits {
+pub(super) fn limits(events: EventSettings) -> EventLimits {
     EventLimits {
         allowed_lateness: events.allowed_lateness,
         max_age: events.max_age,
@@ -102,7 +100,7 @@ fn commit_limits(commit: CommitSettings) -> CommitLimits {
     CommitLimits {
         outputs: usize::try_from(commit.max_blocks).unwrap_or(usize::MAX),
         age: commit.interval,
-        outbox_delay: Some(Duration::from_millis(commit.outbox_delay.millis())),
+        outbox_delay: Some(commit.outbox_delay),
         ..CommitLimits::default()
     }
 }

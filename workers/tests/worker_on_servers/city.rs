@@ -1,27 +1,39 @@
 //! Birmingham's workers on servers of the test.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::{LazyLock, Mutex},
+    time::Duration,
+};
 
 use parking_crds::{
     duration::Duration as Length,
+    lake_index::{self, LakeIndex},
     names::RuleName,
+    pipeline::Route,
     role::Role,
     rule_bundle::{
         BundleManifest, BundledRule, MANIFEST_KEY, VERSION, bundle_hash, list_key, rule_key, sha256,
     },
-    stream,
     topology::Topology,
-    worker_config::{Log, Store, WorkerConfig},
+    worker_config::{Log, RollSettings, Store, WorkerConfig},
 };
 use parking_e2e::{
     held::free_address,
     redis::{Options, Redis},
 };
 use parking_workers::{
-    adapters::{embedded::SystemClock, kafka::KafkaEventLog},
+    adapters::{
+        embedded::SystemClock,
+        kafka::KafkaEventLog,
+        lake::{DeltaLake, LogSources, statistics},
+        s3::S3ObjectStore,
+    },
     command::send::{SendSettings, send},
     deployment::Deployment,
-    ports::event_log::Stream,
+    ports::{event_log::Stream, object_store::ObjectStore},
     worker::{self, WorkerError},
 };
 use tempfile::TempDir;
@@ -29,6 +41,9 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     broker::{Broker, Topics},
+    lake,
+    place::Place,
+    receiver::{Receiver, SIGNING_KEY},
     reference::{self, Outputs, Reference, birmingham, readings},
 };
 
@@ -62,6 +77,9 @@ pub(crate) struct City {
     deployment: Deployment,
     topics: Topics,
     folder: TempDir,
+    place: Place,
+    route: Route,
+    pub(crate) receiver: Receiver,
 }
 
 impl City {
@@ -73,7 +91,18 @@ impl City {
         fs::write(folder.path().join("inventory.yaml"), &deployment.inventory_text).unwrap();
         write_secrets(&folder.path().join("secrets"));
         write_rules(&folder.path().join("rules"), &deployment);
-        Self { deployment, topics, folder }
+        let receiver = Receiver::default();
+        let route = serde_json::json!({
+            "name": "ops",
+            "webhook": {
+                "url": receiver.start().await,
+                "signingKeySecretRef": {"name": "signer", "key": "key"},
+            },
+            "maxPerMinute": 6_000,
+            "includeReplayed": true,
+        });
+        let (place, route) = (Place::new().await, serde_json::from_value(route).unwrap());
+        Self { deployment, topics, folder, place, route, receiver }
     }
 
     fn path(&self, name: &str) -> String {
@@ -91,20 +120,26 @@ impl City {
             credentials: None,
             ca: None,
         };
-        let topic = |stream: stream::Stream| {
-            let same = Stream::ALL.into_iter().find(|one| one.as_str() == stream.as_str()).unwrap();
-            (stream, self.topics.name(same).parse().unwrap())
-        };
-        config.streams = stream::Stream::ALL.into_iter().map(topic).collect();
+        config.streams = Stream::ALL
+            .into_iter()
+            .map(|stream| (stream, self.topics.name(stream).parse().unwrap()))
+            .collect();
         config.group = format!("{}.{role}", settings.group).parse().unwrap();
         config.store = Store::Redis {
             sentinels: REDIS.sentinels().iter().map(ToString::to_string).collect(),
             master_name: REDIS.options().master_name.clone(),
             prefix: format!("{}:", settings.group).parse().unwrap(),
             credentials: None,
+            sentinel_credentials: None,
+            wait_replicas: 0,
             tls: false,
             ca: None,
         };
+        config.lake = self.place.as_config();
+        // Files are cut by the end of the input alone, as with `parking up --until-idle`.
+        config.roll_after =
+            config.roll_after.map(|roll| RollSettings { age: Length::from_secs(3_600), ..roll });
+        config.routes = vec![self.route.clone()];
         // Nobody shall write ticks while a slow machine takes its time.
         config.events.idle_after = Length::from_secs(3_600);
         config.inventory = self.path("inventory.yaml");
@@ -172,11 +207,77 @@ impl City {
         let in_time = tokio::time::timeout(DEADLINE, written).await.is_ok();
         assert!(in_time, "found and expected by stream: {missing:?}");
     }
+
+    /// The lake as a reader finds it.
+    async fn lake(&self) -> DeltaLake {
+        let (objects, found) = (S3ObjectStore::open(&self.place.settings()).unwrap(), Mutex::new(None));
+        let indexed = async {
+            loop {
+                let index = objects.get(lake_index::KEY).await.unwrap();
+                let index = index.map(|text| LakeIndex::parse(&text).unwrap());
+                let ended = |index: &LakeIndex| index.watermark(lake_index::Table::Alerts).is_some();
+                found.lock().unwrap().clone_from(&index);
+                if let Some(index) = index.filter(ended) {
+                    return index;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let index = tokio::time::timeout(DEADLINE, indexed).await;
+        let index = index.unwrap_or_else(|_| panic!("{:?}", found.lock().unwrap()));
+        let sources = LogSources::of_index(&index);
+        DeltaLake::open(self.place.settings(), sources, self.deployment.partitions()).unwrap()
+    }
+
+    /// Waits until the lake holds what the reference holds.
+    pub(crate) async fn until_archived(&self, reference: &Reference) -> DeltaLake {
+        let (lake, expected) = (self.lake().await, lake::counts(&reference.lake).await);
+        let archived = async {
+            while lake::counts(&lake).await != expected {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, archived).await.is_ok();
+        assert!(in_time, "{:?}, expected {expected:?}", lake::counts(&lake).await);
+        lake
+    }
+
+    /// The jobs of the example give the same on both lakes.
+    pub(crate) async fn assert_same_statistics(&self, lake: &DeltaLake, reference: &Reference) {
+        for job in &self.deployment.jobs {
+            let name = job.metadata.name.clone().unwrap();
+            statistics::run(lake, &name, &job.spec).await.unwrap();
+            let (found, expected) = (
+                statistics::read(lake, &name).await.unwrap(),
+                statistics::read(&reference.lake, &name).await.unwrap(),
+            );
+            assert!(!expected.is_empty(), "{name} has rows");
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    /// Waits until everybody was told of everything.
+    pub(crate) async fn until_told(&self, reference: &Reference) {
+        let told = || self.receiver.keys().into_iter().collect::<BTreeSet<_>>();
+        let all = async {
+            while told() != reference.notified {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, all).await.is_ok();
+        assert!(in_time, "{} told, expected {}", told().len(), reference.notified.len());
+    }
 }
 
 fn write_secrets(folder: &Path) {
     fs::create_dir_all(folder.join("keys")).unwrap();
     fs::write(folder.join("keys/replay-all"), KEY).unwrap();
+    fs::create_dir_all(folder.join("signer")).unwrap();
+    fs::write(folder.join("signer/key"), SIGNING_KEY).unwrap();
+    let (access_key, secret_key) = parking_e2e::minio::KEYS;
+    fs::create_dir_all(folder.join("bucket")).unwrap();
+    fs::write(folder.join("bucket/accessKey"), access_key).unwrap();
+    fs::write(folder.join("bucket/secretKey"), secret_key).unwrap();
 }
 
 fn write_rules(folder: &Path, deployment: &Deployment) {

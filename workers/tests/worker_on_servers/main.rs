@@ -1,7 +1,7 @@
-//! The roles of a pipeline on a real Kafka and a real Redis, fed through ingest: what they write is what one process
-//! writes that has no server.
+//! The roles of a pipeline on a real Kafka, a real Redis and a real S3 endpoint, fed through ingest: what they write,
+//! archive, compute and tell is what one process does that has no server.
 
-#![cfg(all(feature = "kafka", feature = "redis"))]
+#![cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "real servers run on the wall clock")]
 
@@ -9,6 +9,9 @@
 #[allow(dead_code, reason = "shared with the tests of the log")]
 mod broker;
 mod city;
+mod lake;
+mod place;
+mod receiver;
 mod reference;
 #[path = "../log_on_kafka/topology.rs"]
 mod topology;
@@ -24,13 +27,20 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     let reference = Reference::of_birmingham().await;
     let city = City::new().await;
     let ingest = city.start(Role::Ingest);
-    let stages = [city.start(Role::Occupancy), city.start(Role::Alert), city.start(Role::Alert)];
+    let roles = [Role::Occupancy, Role::Alert, Role::Alert, Role::Archive, Role::Notify, Role::Notify];
+    let workers = roles.map(|role| city.start(role));
     city.replay(&ingest).await;
     city.until_written(&reference).await;
     for (stream, expected) in &reference.outputs {
         assert_eq!(city.records(*stream).await, *expected, "{stream:?}");
     }
-    for worker in stages.into_iter().chain([ingest]) {
+    let lake = city.until_archived(&reference).await;
+    lake::assert_same(&lake, &reference.lake).await;
+    city.assert_same_statistics(&lake, &reference).await;
+    city.until_told(&reference).await;
+    let told = city.receiver.keys();
+    assert_eq!(told.len(), reference.notified.len(), "nobody was told twice");
+    for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }
 }
@@ -40,14 +50,15 @@ async fn workers_that_are_dropped_again_and_again_change_nothing() {
     let reference = Reference::of_birmingham().await;
     let city = City::new().await;
     let ingest = city.start(Role::Ingest);
-    let (mut occupancy, mut alert) = (city.start(Role::Occupancy), city.start(Role::Alert));
+    let roles = [Role::Occupancy, Role::Alert, Role::Archive, Role::Notify];
+    let mut workers = roles.map(|role| city.start(role));
     let disturb = async {
         for pause in [300, 700, 150, 900, 400, 250] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            occupancy.kill();
-            occupancy = city.start(Role::Occupancy);
-            alert.kill();
-            alert = city.start(Role::Alert);
+            for (worker, role) in workers.iter_mut().zip(roles) {
+                worker.kill();
+                *worker = city.start(role);
+            }
         }
     };
     tokio::join!(city.replay(&ingest), disturb);
@@ -56,7 +67,10 @@ async fn workers_that_are_dropped_again_and_again_change_nothing() {
         let once = city.records(*stream).await.into_iter().map(reference::each_once);
         assert_eq!(once.collect::<Vec<_>>(), *expected, "{stream:?}");
     }
-    for worker in [occupancy, alert, ingest] {
+    let lake = city.until_archived(&reference).await;
+    lake::assert_same(&lake, &reference.lake).await;
+    city.until_told(&reference).await;
+    for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }
 }

@@ -1,36 +1,45 @@
-//! What a pipeline writes in one process, on a log in memory.
+//! What a pipeline writes in one process, in a data folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::Arc,
 };
 
+use parking_crds::alert_rule::Notify;
 use parking_workers::{
-    adapters::memory::{MemoryClock, MemoryEventLog, MemoryStateStore},
+    adapters::{embedded, lake::DeltaLake},
     command::{
         import::ImportSettings,
         replay::{Format, Replay},
     },
     deployment::{self, Deployment},
-    domain::alert::{RuleSet, Settings},
+    domain::{alert::AlertRecord, notify::idempotency_key},
     ports::event_log::{EventLog, Stream, StreamPartition},
-    runtime::{
-        role::{RoleStage, Together},
-        stage::{CommitLimits, StagePorts, StageRunner, Turn},
-    },
+    runtime::stage::CommitLimits,
+    up::{self, UpOptions},
 };
-use uuid::Uuid;
+use tempfile::TempDir;
 
 /// Records by partition.
 pub(crate) type Outputs = Vec<Vec<String>>;
 
 pub(crate) struct Reference {
     pub(crate) outputs: BTreeMap<Stream, Outputs>,
+    pub(crate) lake: DeltaLake,
+    /// Keys of all that is to be told.
+    pub(crate) notified: BTreeSet<String>,
+    _data: TempDir,
 }
 
+/// The example, told to a webhook besides.
 pub(crate) fn birmingham() -> Deployment {
-    deployment::load(&[PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/birmingham")]).unwrap()
+    let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/birmingham");
+    let mut deployment = deployment::load(&[example]).unwrap();
+    for rule in &mut deployment.rules {
+        rule.spec.notify =
+            Some(Box::new(Notify { routes: vec!["ops".parse().unwrap()], ..Notify::default() }));
+    }
+    deployment
 }
 
 pub(crate) fn readings(deployment: &Deployment) -> Replay {
@@ -45,36 +54,37 @@ pub(crate) fn readings(deployment: &Deployment) -> Replay {
 }
 
 impl Reference {
+    /// `parking up` on a data folder.
     pub(crate) async fn of_birmingham() -> Self {
         let deployment = birmingham();
-        let log = MemoryEventLog::new(Uuid::from_u128(1), deployment.partitions());
-        readings(&deployment).run(&log, &mut |_| ()).await.unwrap();
-        let (rules, refused) = RuleSet::compile(&deployment.rules);
-        assert!(refused.is_empty());
-        let rules = Arc::new(rules);
-        let ports = StagePorts {
-            log: Arc::new(log.clone()),
-            store: Arc::new(MemoryStateStore::default()),
-            clock: Arc::new(MemoryClock::new(0)),
+        let data = tempfile::tempdir().unwrap();
+        let options = UpOptions {
+            data: data.path().to_owned(),
+            listen: None,
+            until_idle: true,
+            commit: CommitLimits::default(),
+            batch: 1_000,
+            pause: 0,
         };
-        for partition in 0..deployment.partitions() {
-            let (limits, inventory, rules) =
-                (deployment.limits(), Arc::clone(&deployment.inventory), Arc::clone(&rules));
-            let settings = Settings { tenant: deployment.name(), partition };
-            let make = move || -> RoleStage<Together> {
-                RoleStage::together(limits, &inventory, &rules, settings.clone())
-            };
-            let mut runner =
-                StageRunner::new(ports.clone(), partition, CommitLimits::default(), make, Uuid::new_v4);
-            while runner.turn().await.unwrap() != Turn::Idle {}
-        }
+        up::run(&deployment, &options).await.unwrap();
+        let folder = embedded::open(data.path(), &deployment.name(), deployment.partitions()).unwrap();
+        let log = folder.event_log();
         let mut outputs = BTreeMap::new();
         for stream in [Stream::Sessions, Stream::Alerts, Stream::DeadLetters] {
             outputs.insert(stream, records(&log, stream, deployment.partitions()).await);
         }
         assert!(outputs[&Stream::Alerts].iter().flatten().any(|record| record.contains("firing")));
-        Self { outputs }
+        let source = log.facts(Stream::Events).await.unwrap().log_id.to_string();
+        let lake = DeltaLake::open(folder.lake_path(), source.as_str(), deployment.partitions()).unwrap();
+        Self { notified: notified(&outputs[&Stream::Alerts]), outputs, lake, _data: data }
     }
+}
+
+/// The example's rules tell every change.
+fn notified(alerts: &Outputs) -> BTreeSet<String> {
+    let alerts =
+        alerts.iter().flatten().filter_map(|record| serde_json::from_str::<AlertRecord>(record).ok());
+    alerts.map(|alert| idempotency_key(&alert, "ops")).collect()
 }
 
 /// All records of a stream by partition.

@@ -6,7 +6,9 @@
 mod faulty;
 mod faulty_ports;
 mod retry;
+mod shared_reads;
 
 pub use faulty::{Chances, Fault, FaultPlan, Operation};
 pub use faulty_ports::Faulty;
 pub use retry::Retrying;
+pub use shared_reads::SharedReads;

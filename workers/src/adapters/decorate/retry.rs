@@ -175,7 +175,8 @@ mod tests {
     async fn notify(failures: Vec<ErrorKind>, tries: u32) -> (Result<(), ErrorKind>, Vec<Millis>) {
         let retrying = Retrying::new(Failing(Mutex::new(failures)), Pauses::default(), tries);
         let alert = RawValue::from_string("{}".to_owned()).unwrap();
-        let notification = Notification { idempotency_key: "k".to_owned(), route: "r".to_owned(), alert };
+        let (idempotency_key, route) = ("k".to_owned(), "r".to_owned());
+        let notification = Notification { idempotency_key, route, recovered: false, alert };
         let answer = retrying.notify(&notification).await.map_err(|error| error.kind);
         (answer, retrying.clock.0.into_inner().unwrap())
     }

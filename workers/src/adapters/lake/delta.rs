@@ -95,6 +95,11 @@ impl DeltaLake {
         &self.place
     }
 
+    /// Name under which a table keeps its positions.
+    pub(super) fn source(&self, table: Table) -> &str {
+        self.names.sources.name(table)
+    }
+
     /// How many partitions its source has.
     pub fn partitions(&self) -> Partition {
         self.names.partitions

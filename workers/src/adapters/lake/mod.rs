@@ -6,6 +6,7 @@
 
 mod columns;
 mod delta;
+mod index;
 mod maintenance;
 mod parquet;
 mod place;
@@ -13,6 +14,7 @@ mod positions;
 pub mod statistics;
 
 pub use delta::{DeltaLake, TableFigures};
+pub use index::IndexWriter;
 pub use maintenance::{Maintained, Maintenance, MaintenanceSettings};
 pub use parquet::ParquetEncoder;
 pub use place::LakePlace;

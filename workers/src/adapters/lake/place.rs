@@ -149,6 +149,16 @@ impl Place {
         }
     }
 
+    /// Writes an object that belongs to no table, in the place of the one before.
+    pub(super) async fn write_object(&self, key: &str, body: Bytes) -> PortResult<()> {
+        let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+        match self {
+            Self::Folder(_) => self.put(folder, name, body).await.map(|_| ()),
+            #[cfg(feature = "s3")]
+            Self::Bucket(_) => self.replace(folder, name, body).await,
+        }
+    }
+
     /// Makes the entry of a commit durable.
     pub(super) fn settle(&self, table: &str, version: Version) -> io::Result<()> {
         match self {

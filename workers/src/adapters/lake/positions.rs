@@ -17,6 +17,8 @@ use deltalake::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
+use parking_crds::lake_index::{self, LakeIndex};
+
 use crate::ports::{
     event_log::Partition,
     lake::{Position, Table, TableSnapshot},
@@ -33,7 +35,15 @@ impl LogSources {
         Self(Table::ALL.into_iter().map(|table| (table, name(table))).collect())
     }
 
-    fn name(&self, table: Table) -> &str {
+    /// As the lake's index tells them; a table that it does not tell of has no positions.
+    pub fn of_index(index: &LakeIndex) -> Self {
+        Self::each(|table| {
+            let named = lake_index::Table::ALL.into_iter().find(|named| named.as_str() == table.as_str());
+            named.and_then(|named| index.sources.get(&named)).cloned().unwrap_or_default()
+        })
+    }
+
+    pub(super) fn name(&self, table: Table) -> &str {
         // Made of all tables.
         self.0.get(&table).map_or("", String::as_str)
     }

@@ -14,7 +14,6 @@ use object_store::{
     client::SpawnedReqwestConnector,
     path::Path,
 };
-use parking_crds::duration::Duration as Length;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{S3Settings, exact::ExactStore, failure::S3Failure};
@@ -80,7 +79,7 @@ impl Bucket {
             store: Arc::new(ExactStore::new(steady, once)),
             name: settings.bucket.to_string(),
             prefix: prefix.to_owned(),
-            limit: std_duration(settings.limits.call),
+            limit: settings.limits.call.into(),
         })
     }
 
@@ -199,9 +198,8 @@ fn connections() -> io::Result<Handle> {
 
 fn builder(settings: &S3Settings, io: Handle) -> Result<AmazonS3Builder, StoreError> {
     let limits = &settings.limits;
-    let mut client = ClientOptions::new()
-        .with_connect_timeout(std_duration(limits.connect))
-        .with_timeout(std_duration(limits.request));
+    let mut client =
+        ClientOptions::new().with_connect_timeout(limits.connect.into()).with_timeout(limits.request.into());
     for certificate in settings.ca.iter().map(|ca| Certificate::from_pem_bundle(ca.as_bytes())) {
         for certificate in certificate? {
             client = client.with_root_certificate(certificate);
@@ -212,7 +210,7 @@ fn builder(settings: &S3Settings, io: Handle) -> Result<AmazonS3Builder, StoreEr
         max_backoff: Duration::from_secs(2),
         base: 3.0,
     };
-    let retry_timeout = std_duration(limits.call);
+    let retry_timeout = limits.call.into();
     let mut builder = AmazonS3Builder::new()
         .with_region(&settings.region)
         .with_bucket_name(settings.bucket.as_str())
@@ -246,10 +244,6 @@ fn endpoint_of(settings: &S3Settings, endpoint: &str) -> String {
         Some((scheme, host)) if !settings.path_style => format!("{scheme}://{}.{host}", settings.bucket),
         _ => endpoint.to_owned(),
     }
-}
-
-fn std_duration(length: Length) -> Duration {
-    Duration::from_millis(u64::try_from(length.millis()).unwrap_or_default())
 }
 
 /// An error with its causes: the client's own words about settings.

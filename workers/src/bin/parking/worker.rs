@@ -9,7 +9,7 @@ use crate::Failure;
 
 #[derive(clap::Args)]
 pub(crate) struct WorkerArgs {
-    /// What to do: ingest, occupancy or alert.
+    /// What to do: ingest, occupancy, alert, archive or notify.
     #[arg(value_parser = role)]
     role: Role,
     /// The configuration, as the operator writes it.

@@ -22,7 +22,7 @@ pub type Received = Vec<(String, String)>;
 
 fn notification(key: &str) -> Notification {
     let alert = RawValue::from_string(format!(r#"{{"alert_id":"{key}","state":"firing"}}"#)).unwrap();
-    Notification { idempotency_key: key.to_owned(), route: "ops".to_owned(), alert }
+    Notification { idempotency_key: key.to_owned(), route: "ops".to_owned(), recovered: false, alert }
 }
 
 /// N1.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use parking_crds::duration::Duration;
 
-use super::{Archive, ArchiveError, Progress, Row, batch::Batch, inventory_rows};
+use super::{Archive, ArchiveError, Loaded, LogTag, Progress, Row, inventory_rows};
 use crate::ports::{
     ErrorKind, PortError,
     event_log::{Offset, Partition},
@@ -21,12 +21,12 @@ use crate::ports::{
 const ATTEMPTS: u64 = 15;
 
 /// Key of the memory that stands at a position.
-pub(super) fn memory_key(table: Table, partition: Partition, last: Offset) -> String {
-    format!("{}{last:020}", memory_prefix(table, partition))
+pub(super) fn memory_key(table: Table, log: LogTag, partition: Partition, last: Offset) -> String {
+    format!("{}{last:020}", memory_prefix(table, log, partition))
 }
 
-fn memory_prefix(table: Table, partition: Partition) -> String {
-    format!("archive/{}/{partition}/", table.as_str())
+fn memory_prefix(table: Table, log: LogTag, partition: Partition) -> String {
+    format!("archive/{}/{log}/{partition}/", table.as_str())
 }
 
 /// A snapshot against which a commit's outcome was judged.
@@ -45,7 +45,7 @@ impl Archive {
         let Some(mut loaded) = self.loaded.remove(&table) else { return Ok(()) };
         let base = TableSnapshot { version: loaded.version, ..TableSnapshot::default() };
         let mut commit = TableCommit { base, ..TableCommit::default() };
-        let written = self.write_batches(table, &mut loaded.batches, due, &mut commit).await;
+        let written = self.write_batches(table, &mut loaded, due, &mut commit).await;
         let fate = match written {
             Ok(()) => self.commit(table, &mut commit).await,
             Err(error) => Err(error),
@@ -56,7 +56,8 @@ impl Archive {
                 for batch in loaded.batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
                     let position = batch.position();
                     batch.commit_done(position);
-                    self.remove_older_memories(table, batch.partition(), position.last_offset).await;
+                    self.remove_older_memories(table, loaded.log, batch.partition(), position.last_offset)
+                        .await;
                 }
                 progress.commits += 1;
                 self.loaded.insert(table, loaded);
@@ -77,17 +78,20 @@ impl Archive {
     async fn write_batches(
         &self,
         table: Table,
-        batches: &mut [Batch],
+        loaded: &mut Loaded,
         due: &[Partition],
         commit: &mut TableCommit,
     ) -> Result<(), ArchiveError> {
-        for batch in batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
+        let log = loaded.log;
+        for batch in loaded.batches.iter_mut().filter(|batch| due.contains(&batch.partition())) {
             let (partition, position) = (batch.partition(), batch.position());
             commit.base.positions.extend(batch.committed().map(|continued| (partition, continued)));
-            let key = memory_key(table, partition, position.last_offset);
+            let key = memory_key(table, log, partition, position.last_offset);
             // One that exists already was made from the same records.
             self.ports.objects.put_new(&key, batch.memory()).await?;
-            self.put_files(table, partition, batch.first(), position, batch.rows(), commit).await?;
+            let name = file_name(table, partition, batch.first(), position.last_offset, Some(log));
+            self.put_files(table, partition, &name, batch.rows(), commit).await?;
+            commit.positions.insert(partition, position);
         }
         Ok(())
     }
@@ -96,22 +100,18 @@ impl Archive {
         &self,
         table: Table,
         partition: Partition,
-        first: Offset,
-        position: Position,
+        name: &str,
         rows: &BTreeMap<i32, Vec<Row>>,
         commit: &mut TableCommit,
     ) -> Result<(), ArchiveError> {
         let encoder = &self.ports.encoder;
         for (&date, rows) in rows {
-            let (name, day, last) = (table.as_str(), date_name(date), position.last_offset);
-            let extension = encoder.extension();
-            let path = format!("event_date={day}/{name}-{partition}-{first}-{last}.{extension}");
+            let path = format!("event_date={}/{name}.{}", date_name(date), encoder.extension());
             let body: Bytes = encoder.encode(table, partition, rows)?;
             let (rows, size) = (rows.len() as u64, body.len() as u64);
             self.ports.lake.put(table, &path, body).await?;
             commit.files.push(DataFile { date, path, rows, size });
         }
-        commit.positions.insert(partition, position);
         Ok(())
     }
 
@@ -150,9 +150,15 @@ impl Archive {
     }
 
     /// Removes memories before `at`. One that stays is removed by the next load.
-    pub(super) async fn remove_older_memories(&self, table: Table, partition: Partition, at: Offset) {
-        let current = memory_key(table, partition, at);
-        let Ok(keys) = self.ports.objects.list(&memory_prefix(table, partition)).await else { return };
+    pub(super) async fn remove_older_memories(
+        &self,
+        table: Table,
+        log: LogTag,
+        partition: Partition,
+        at: Offset,
+    ) {
+        let current = memory_key(table, log, partition, at);
+        let Ok(keys) = self.ports.objects.list(&memory_prefix(table, log, partition)).await else { return };
         for key in keys.iter().filter(|key| **key < current) {
             if self.ports.objects.delete(key).await.is_err() {
                 return;
@@ -173,7 +179,9 @@ impl Archive {
             let rows = inventory_rows::rows(revisions, first);
             let position = Position { last_offset: count - 1, watermark: None };
             let mut commit = TableCommit { base, ..TableCommit::default() };
-            self.put_files(Table::Inventory, 0, first, position, &rows, &mut commit).await?;
+            let name = file_name(Table::Inventory, 0, first, position.last_offset, None);
+            self.put_files(Table::Inventory, 0, &name, &rows, &mut commit).await?;
+            commit.positions.insert(0, position);
             match self.commit(Table::Inventory, &mut commit).await? {
                 Fate::Made(_) => progress.commits += 1,
                 Fate::Lost => {
@@ -185,6 +193,12 @@ impl Archive {
         self.inventory_done = true;
         Ok(())
     }
+}
+
+/// Without date and extension. Maintenance reads it.
+fn file_name(table: Table, partition: Partition, first: Offset, last: Offset, log: Option<LogTag>) -> String {
+    let name = format!("{}-{partition}-{first}-{last}", table.as_str());
+    log.map_or_else(|| name.clone(), |log| format!("{name}-{log}"))
 }
 
 fn date_name(date: i32) -> String {

@@ -1,14 +1,19 @@
 use async_trait::async_trait;
 use parking_crds::{
     alert_rule::AlertRule,
+    duration::Duration,
     manifest::{self, Manifest},
     pipeline::Route,
 };
 
 use super::*;
 use crate::{
-    adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryStateStore},
-    ports::event_log::{EventLog, Records},
+    adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryObjectStore, MemoryStateStore},
+    ports::{
+        ErrorKind, PortError,
+        event_log::{EventLog, Records},
+        notifier::Notifier,
+    },
 };
 
 fn rule() -> AlertRule {
@@ -22,9 +27,13 @@ fn rule() -> AlertRule {
 }
 
 fn alert(number: u128) -> String {
+    record(number, "firing")
+}
+
+fn record(number: u128, state: &str) -> String {
     let id = Uuid::from_u128(number);
     format!(
-        r#"{{"record_type":"alert","alert_id":"{id}","fingerprint":"f","rule":"parking/full","rule_hash":"h","state":"firing","reason":null,"severity":"critical","labels":{{}},"annotations":{{}},"value":"1","active_at":1,"starts_at":1,"fired_at":1,"ends_at":null,"cause_event_ids":[],"generation":1,"replayed":false,"origin":{{"partition":0,"offset":0,"ordinal":0}}}}"#
+        r#"{{"record_type":"alert","alert_id":"{id}","fingerprint":"f","rule":"parking/full","rule_hash":"h","state":"{state}","reason":null,"severity":"critical","labels":{{}},"annotations":{{}},"value":"1","active_at":1,"starts_at":1,"fired_at":1,"ends_at":null,"cause_event_ids":[],"generation":1,"replayed":false,"origin":{{"partition":0,"offset":0,"ordinal":0}}}}"#
     )
 }
 
@@ -49,6 +58,7 @@ struct World {
     log: Arc<MemoryEventLog>,
     store: MemoryStateStore,
     clock: MemoryClock,
+    objects: Arc<MemoryObjectStore>,
     told: MemoryNotifier,
 }
 
@@ -58,11 +68,16 @@ impl World {
             log: Arc::new(MemoryEventLog::new(Uuid::nil(), 1)),
             store: MemoryStateStore::default(),
             clock: MemoryClock::new(0),
+            objects: Arc::default(),
             told: MemoryNotifier::default(),
         }
     }
 
     async fn delivery(&self, errors: Vec<ErrorKind>) -> Delivery {
+        self.delivery_of(Slots::one(), errors).await
+    }
+
+    async fn delivery_of(&self, slots: Slots, errors: Vec<ErrorKind>) -> Delivery {
         let ports = StagePorts {
             log: self.log.clone(),
             store: Arc::new(self.store.clone()),
@@ -70,13 +85,16 @@ impl World {
         };
         let route: Route = serde_json::from_str(r#"{"name":"ops","console":{}}"#).unwrap();
         let notifier = Moody { errors: std::sync::Mutex::new(errors), inner: self.told.clone() };
+        let (witnesses, mut owners): (Witnesses, _) = (self.objects.clone(), 7..);
+        let draw = || Uuid::from_u128(owners.next().unwrap());
         let positions =
-            Positions::claim(ports.clone(), &["ops".to_owned()], Uuid::from_u128(7)).await.unwrap();
+            Positions::claim(ports.clone(), Some(&witnesses), &["ops".to_owned()], &slots, draw).await;
         Delivery {
             ports,
             routing: Arc::new(Routing::new(&[route], &[rule()])),
-            positions: Arc::new(positions),
-            outlet: Arc::new(Outlet::new("ops", Arc::new(notifier), 60)),
+            positions: Arc::new(positions.unwrap()),
+            outlet: Arc::new(Outlet::new("ops", Arc::new(notifier), 60, &slots)),
+            slots,
             partition: 0,
         }
     }
@@ -106,6 +124,12 @@ impl World {
     fn keys(&self) -> Vec<String> {
         self.told.delivered().into_iter().map(|one| one.idempotency_key).collect()
     }
+}
+
+/// Delivered, refused, repeated.
+fn totals(delivery: &Delivery) -> (u64, u64, u64) {
+    let Totals { delivered, refused, repeated } = delivery.outlet.totals();
+    (delivered, refused, repeated)
 }
 
 fn key(number: u128) -> String {
@@ -140,7 +164,7 @@ async fn failure_that_passes_is_tried_again() {
     let delivery = world.delivery(vec![ErrorKind::Transient, ErrorKind::Ambiguous]).await;
     world.publish(&[alert(1)]).await;
     world.deliver(&delivery).await.unwrap();
-    assert_eq!((world.keys(), delivery.outlet.totals()), (vec![key(1)], (1, 0)));
+    assert_eq!((world.keys(), totals(&delivery)), (vec![key(1)], (1, 0, 2)));
 }
 
 #[tokio::test]
@@ -149,7 +173,7 @@ async fn notification_that_is_refused_for_good_is_counted_and_passed_over() {
     let delivery = world.delivery(vec![ErrorKind::Invalid]).await;
     world.publish(&[alert(1), alert(2)]).await;
     world.deliver(&delivery).await.unwrap();
-    assert_eq!((world.keys(), delivery.outlet.totals()), (vec![key(2)], (1, 1)));
+    assert_eq!((world.keys(), totals(&delivery)), (vec![key(2)], (1, 1, 0)));
 }
 
 #[tokio::test]
@@ -171,4 +195,68 @@ async fn former_owner_stops() {
     let _owner = world.delivery(vec![]).await;
     world.publish(&[alert(1)]).await;
     assert_eq!(world.deliver(&former).await.unwrap_err().kind, ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn slots_share_the_alerts_of_a_partition_without_a_gap_or_a_repeat() {
+    let world = World::new();
+    let slots = |owned: &[u32]| Slots { count: 4, owned: owned.iter().copied().collect() };
+    let (one, other) =
+        (world.delivery_of(slots(&[0, 2]), vec![]).await, world.delivery_of(slots(&[1, 3]), vec![]).await);
+    world.publish(&(0..40).map(alert).collect::<Vec<_>>()).await;
+    world.deliver(&one).await.unwrap();
+    let share = world.keys().len();
+    world.deliver(&other).await.unwrap();
+    assert!((1..40).contains(&share), "{share} of 40 in two of four slots");
+    let mut keys = world.keys();
+    keys.sort();
+    assert_eq!(keys, (0..40).map(key).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_slot_that_changes_hands_goes_on_where_its_owner_was() {
+    let world = World::new();
+    let slots = |owned: &[u32]| Slots { count: 2, owned: owned.iter().copied().collect() };
+    let one = world.delivery_of(slots(&[0, 1]), vec![]).await;
+    world.publish(&(0..9).map(alert).collect::<Vec<_>>()).await;
+    world.deliver(&one).await.unwrap();
+    one.positions.store().await.unwrap();
+    let other = world.delivery_of(slots(&[1]), vec![]).await;
+    world.publish(&(9..20).map(alert).collect::<Vec<_>>()).await;
+    world.deliver(&other).await.unwrap();
+    let heir = world.delivery_of(slots(&[0]), vec![]).await;
+    world.deliver(&heir).await.unwrap();
+    let mut keys = world.keys();
+    keys.sort();
+    assert_eq!(keys, (0..20).map(key).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn after_the_loss_of_all_positions_the_alerts_that_fire_are_told_and_it_is_said() {
+    let mut world = World::new();
+    let delivery = world.delivery(vec![]).await;
+    world.publish(&[alert(1), alert(2), record(1, "resolved"), alert(3)]).await;
+    world.deliver(&delivery).await.unwrap();
+    let before = world.keys().len();
+    world.store = MemoryStateStore::default();
+    let heir = world.delivery(vec![]).await;
+    world.deliver(&heir).await.unwrap();
+    world.publish(&[alert(4)]).await;
+    world.deliver(&heir).await.unwrap();
+    let told = world.told.delivered().split_off(before);
+    let told: Vec<_> = told.into_iter().map(|one| (one.idempotency_key, one.recovered)).collect();
+    assert_eq!(told, [(key(2), true), (key(3), true), (key(4), false)]);
+}
+
+#[tokio::test]
+async fn positions_in_a_stream_that_was_made_anew_are_lost() {
+    let mut world = World::new();
+    let delivery = world.delivery(vec![]).await;
+    world.publish(&[alert(1)]).await;
+    world.deliver(&delivery).await.unwrap();
+    world.log = Arc::new(MemoryEventLog::new(Uuid::from_u128(1), 1));
+    world.publish(&[alert(5)]).await;
+    let heir = world.delivery(vec![]).await;
+    world.deliver(&heir).await.unwrap();
+    assert_eq!(world.keys(), [key(1), key(5)]);
 }

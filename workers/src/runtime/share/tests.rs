@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,7 +13,7 @@ use crate::{
     adapters::memory::{MemoryClock, MemoryEventLog, MemoryStateStore},
     ports::{
         ErrorKind, PortError,
-        event_log::{EventLog, Records, Stream, StreamPartition},
+        event_log::{EventLog, Records},
         membership::Release,
         state_store::{BlockKey, Commit, Outcome, StageKey, StateStore, Stored, Token},
     },
@@ -177,7 +180,7 @@ impl World {
         self.store.peek(&stage).await.unwrap().map(|stored| stored.next_offset)
     }
 
-    async fn until(&self, holds: impl Fn(&BTreeMap<Partition, PartitionStanding>) -> bool) {
+    async fn until(&self, holds: impl Fn(&BTreeMap<StreamPartition, Standing>) -> bool) {
         while !holds(&self.board.read()) {
             tokio::task::yield_now().await;
         }
@@ -185,7 +188,7 @@ impl World {
 
     /// Until all that is there was stepped; nothing is committed by then.
     async fn until_taken_over(&self, partition: Partition) {
-        self.until(|board| board.get(&partition).is_some_and(|one| one.committed == Some(0))).await;
+        self.until(|board| board.get(&source(partition)).is_some_and(|one| one.committed == Some(0))).await;
     }
 }
 
@@ -207,7 +210,7 @@ async fn a_partition_that_is_asked_back_is_committed_before_it_is_released() {
             world.tell.send(Change::Revoked(vec![0], release)).unwrap();
             let mut was_released = was_released;
             assert_eq!(was_released.recv().await.unwrap(), Some(2));
-            assert_eq!(world.board.read().keys().copied().collect::<Vec<_>>(), [1]);
+            assert_eq!(world.board.read().keys().copied().collect::<Vec<_>>(), [source(1)]);
         })
         .await;
 }
@@ -258,12 +261,15 @@ async fn trouble_with_one_partition_is_told_holds_back_no_other_and_passes() {
         .run(async {
             world.tell.send(Change::Assigned(vec![0, 1])).unwrap();
             world.until_taken_over(1).await;
-            world.until(|board| board[&0].trouble.is_some()).await;
-            assert_eq!(world.board.read()[&0].trouble.as_deref(), Some("talking to the store failed"));
+            world.until(|board| board[&source(0)].trouble.is_some()).await;
+            assert_eq!(
+                world.board.read()[&source(0)].trouble.as_deref(),
+                Some("talking to the store failed")
+            );
             world.store.broken.lock().unwrap().clear();
             world.clock.advance(Duration::from_millis(LONGEST_PAUSE));
             world.until_taken_over(0).await;
-            assert_eq!(world.board.read()[&0].trouble, None);
+            assert_eq!(world.board.read()[&source(0)].trouble, None);
         })
         .await;
 }

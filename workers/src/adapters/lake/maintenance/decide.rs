@@ -50,12 +50,15 @@ pub(super) fn can_be_committed(table: Table, path: &str, positions: &TableSnapsh
     position.is_none_or(|position| last > position.last_offset)
 }
 
-/// Partition and last offset in `<table>-<partition>-<first>-<last>.<extension>`.
+/// Partition and last offset in `<table>-<partition>-<first>-<last>[-<log>].<extension>`.
 fn offsets(table: Table, name: &str) -> Option<(u64, u64)> {
     let (stem, _) = name.strip_prefix(table.as_str())?.strip_prefix('-')?.split_once('.')?;
-    let mut numbers = stem.split('-').map(str::parse::<u64>);
-    let (partition, _, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-    numbers.next().is_none().then_some((partition, last))
+    let mut parts = stem.split('-');
+    let (partition, first, last) = (parts.next()?, parts.next()?, parts.next()?);
+    first.parse::<u64>().ok()?;
+    let is_log = |log: &str| log.len() == 8 && log.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_ours = parts.next().is_none_or(is_log) && parts.next().is_none();
+    is_ours.then_some((partition.parse().ok()?, last.parse().ok()?))
 }
 
 fn date_of(time: Millis) -> String {

@@ -130,6 +130,11 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     Ok(Report { outcome: Outcome::Succeeded, windows: run.windows, rows: run.rows })
 }
 
+/// Time of the first accepted event.
+pub(super) async fn first_event(lake: &DeltaLake) -> Result<Option<Millis>, StatsError> {
+    Session::open(lake).await?.first_event().await
+}
+
 /// The cause of all others: the engine's own layers say nothing to people.
 fn innermost(error: &dyn Error) -> String {
     let mut cause = error;

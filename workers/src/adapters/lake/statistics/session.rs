@@ -70,6 +70,15 @@ impl Session {
         Some(least)
     }
 
+    /// Time of the first accepted event, out of the first date alone.
+    pub(super) async fn first_event(&self) -> Result<Option<Millis>, StatsError> {
+        let first = "SELECT MIN(event_time) FROM all_events WHERE event_date = \
+                     (SELECT MIN(event_date) FROM all_events)";
+        let batches = self.sql(first).await?;
+        let Some(batch) = batches.first() else { return Ok(None) };
+        Ok(longs(batch, 0)?.first().copied().flatten())
+    }
+
     /// Times of the first and the last accepted event.
     pub(super) async fn range_of_events(&self) -> Result<Option<(Millis, Millis)>, StatsError> {
         let batches = self.sql("SELECT MIN(event_time), MAX(event_time) FROM events").await?;

@@ -1,0 +1,107 @@
+//! A route, as all partitions share it: who is told, and how often.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use parking_crds::{duration::Duration, event::Millis};
+use tokio::sync::Mutex;
+
+use super::Slots;
+use crate::ports::{
+    ErrorKind,
+    clock::Clock,
+    notifier::{Notification, Notifier},
+};
+
+const FIRST_PAUSE: Millis = 250;
+const LONGEST_PAUSE: Millis = 60_000;
+
+/// What all partitions of one route share.
+pub struct Outlet {
+    /// Its name.
+    pub route: String,
+    notifier: Arc<dyn Notifier>,
+    /// Time between two notifications, ms.
+    spacing: Millis,
+    not_before: Mutex<Millis>,
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    repeated: AtomicU64,
+}
+
+/// How many notifications became what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Were taken.
+    pub delivered: u64,
+    /// Were refused for good.
+    pub refused: u64,
+    /// Tries beyond the first.
+    pub repeated: u64,
+}
+
+impl Outlet {
+    /// A route that tells at most so many a minute, all owners of slots together.
+    pub fn new(route: &str, notifier: Arc<dyn Notifier>, max_per_minute: u32, slots: &Slots) -> Self {
+        let owned = Millis::try_from(slots.owned.len()).unwrap_or(1).max(1);
+        Self {
+            route: route.to_owned(),
+            notifier,
+            spacing: 60_000 * Millis::from(slots.count) / (Millis::from(max_per_minute.max(1)) * owned),
+            not_before: Mutex::default(),
+            delivered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+        }
+    }
+
+    /// What became of its notifications.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tries until the receiver takes it or refuses it for good.
+    pub(super) async fn deliver(&self, notification: &Notification, clock: &dyn Clock) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.wait_for_turn(clock).await;
+            match self.notifier.notify(notification).await {
+                Ok(()) => {
+                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) if matches!(error.kind, ErrorKind::Transient | ErrorKind::Ambiguous) => {
+                    self.repeated.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(route = self.route, "alert not delivered, trying again: {error}");
+                    clock.pause(Duration::from_millis(pause)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    let key = &notification.idempotency_key;
+                    tracing::error!(route = self.route, key, "alert not delivered: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn wait_for_turn(&self, clock: &dyn Clock) {
+        let wait = {
+            let mut not_before = self.not_before.lock().await;
+            let now = clock.monotonic();
+            let turn = now.max(*not_before);
+            *not_before = turn + self.spacing;
+            turn - now
+        };
+        if wait > 0 {
+            clock.pause(Duration::from_millis(wait)).await;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The role that brings the streams into the lake.
+
+use std::sync::Arc;
+
+use parking_crds::worker_config::{Lake as LakeConfig, WorkerConfig};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    WorkerError, connect, inventory, listen,
+    site::{Board, Site},
+    stages::limits,
+    upkeep,
+};
+use crate::{
+    adapters::lake::{DeltaLake, LogSources, MaintenanceSettings, ParquetEncoder},
+    ports::{
+        PortResult,
+        clock::Clock,
+        event_log::{EventLog, Stream},
+        lake::Table,
+    },
+    runtime::{
+        archive::{Archive, ArchivePorts, ArchiveSettings, RollAfter},
+        archive_share::ArchiveShare,
+        joint_share,
+    },
+};
+
+#[expect(clippy::disallowed_methods, reason = "the composition root is where owners get their names")]
+pub(super) async fn run(
+    config: WorkerConfig,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), WorkerError> {
+    let board = Board::new(&config);
+    let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
+    let inventory = inventory(&config).await?;
+    let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
+        return site.end().await;
+    };
+    let (bucket, objects) = (connect::bucket(&config)?, connect::objects(&config)?);
+    let sources = sources(&config, log.as_ref()).await?;
+    let lake = Arc::new(DeltaLake::open(bucket, sources, u32::from(config.events.partitions))?);
+    let ports = ArchivePorts {
+        log: Arc::clone(&log),
+        lake: Arc::clone(&lake) as Arc<_>,
+        objects: Arc::clone(&objects),
+        clock: Arc::clone(&clock),
+        encoder: Arc::new(ParquetEncoder),
+    };
+    let settings = ArchiveSettings {
+        partitions: Vec::new(),
+        roll_after: roll_after(&config),
+        limits: limits(config.events),
+        inventory: Arc::clone(&inventory),
+        jitter: Uuid::new_v4().as_u64_pair().0,
+    };
+    let membership = connect::membership(&config, Stream::Events)?;
+    board.connected(log);
+    let upkeep = upkeep::start(&lake, &inventory, &clock, board.share(), maintenance(&config));
+    let mut told = stop;
+    let shared = joint_share::run(
+        membership.as_ref(),
+        async move { drop(told.wait_for(|stop| *stop).await) },
+        |share| {
+            let settings =
+                ArchiveSettings { partitions: share.iter().copied().collect(), ..settings.clone() };
+            let archive = Archive::new(ports.clone(), settings);
+            ArchiveShare::new(archive, share, Arc::clone(&clock), Arc::clone(&membership), board.share())
+        },
+    );
+    shared.await?;
+    drop(upkeep);
+    site.end().await
+}
+
+/// Names for the positions of each table: a topic that is made anew has another.
+async fn sources(config: &WorkerConfig, log: &dyn EventLog) -> PortResult<LogSources> {
+    let mut ids = std::collections::BTreeMap::new();
+    for (stream, table) in [
+        (Stream::Events, Table::Events),
+        (Stream::Sessions, Table::Sessions),
+        (Stream::Alerts, Table::Alerts),
+        (Stream::DeadLetters, Table::DeadLetters),
+    ] {
+        ids.insert(table, log.facts(stream).await?.log_id.to_string());
+    }
+    let pipeline = &config.pipeline;
+    Ok(LogSources::each(|table| {
+        let id = ids.get(&table).map_or("inventory", String::as_str);
+        format!("{}/{}/{id}", pipeline.namespace, pipeline.name)
+    }))
+}
+
+fn roll_after(config: &WorkerConfig) -> RollAfter {
+    let mut roll = RollAfter::default();
+    if let Some(wanted) = config.roll_after {
+        (roll.rows, roll.age) = (u64::from(wanted.rows), Some(wanted.age));
+    }
+    roll
+}
+
+fn maintenance(config: &WorkerConfig) -> MaintenanceSettings {
+    let (LakeConfig::Embedded { retention } | LakeConfig::S3 { retention, .. }) = &config.lake;
+    MaintenanceSettings { retention: *retention, ..MaintenanceSettings::default() }
+}
