@@ -24,6 +24,7 @@ const INDEX: Duration = Duration::from_secs(5);
 const MAINTENANCE: Duration = Duration::from_secs(3_600);
 
 /// Goes on until the set is dropped.
+#[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
 pub(super) fn start(
     lake: &Arc<DeltaLake>,
     inventory: &Arc<Inventory>,
