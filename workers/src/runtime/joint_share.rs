@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, convert::Infallible, pin::pin};
 
+use super::standing::ShareBoard;
 use crate::ports::{
     PortResult,
     event_log::Partition,
@@ -23,6 +24,7 @@ pub trait Work: Send {
 /// Works until `stop` completes; then what was done is kept and the group is left. `begin` is given the whole share.
 pub async fn run<W: Work>(
     membership: &dyn Membership,
+    board: &ShareBoard,
     stop: impl Future<Output = ()> + Send,
     mut begin: impl FnMut(&BTreeSet<Partition>) -> W + Send,
 ) -> PortResult<()> {
@@ -39,6 +41,7 @@ pub async fn run<W: Work>(
                 work.settle().await;
                 share.extend(partitions);
                 work = begin(&share);
+                board.joined();
             }
             Change::Revoked(partitions, release) => {
                 work.settle().await;

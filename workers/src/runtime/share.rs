@@ -93,6 +93,7 @@ where
                 for partition in partitions {
                     self.begin(partition);
                 }
+                self.board.joined();
             }
             Change::Revoked(partitions, release) => {
                 self.settle(&partitions).await;

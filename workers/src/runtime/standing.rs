@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::ports::event_log::{Offset, Partition, Stream, StreamPartition};
@@ -22,45 +22,66 @@ pub struct Standing {
 
 /// Where work on partitions is written down. A clone is the same board.
 #[derive(Clone, Debug, Default)]
-pub struct ShareBoard(Arc<Mutex<BTreeMap<StreamPartition, Standing>>>);
+pub struct ShareBoard(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    has_joined: bool,
+    standings: BTreeMap<StreamPartition, Standing>,
+}
 
 impl ShareBoard {
+    fn locked(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every partition of the share.
     pub fn read(&self) -> BTreeMap<StreamPartition, Standing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.locked().standings.clone()
+    }
+
+    /// Whether the member was told its share, which may be empty, and has taken all of it over.
+    pub fn has_taken_over(&self) -> bool {
+        let board = self.locked();
+        board.has_joined && board.standings.values().all(|standing| standing.committed.is_some())
+    }
+
+    /// The member was told its share.
+    pub(super) fn joined(&self) {
+        self.locked().has_joined = true;
     }
 
     /// Whether the partition is part of the share.
     pub fn has(&self, at: StreamPartition) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&at)
+        self.locked().standings.contains_key(&at)
     }
 
     pub(super) fn set(&self, at: StreamPartition, standing: Standing) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, standing);
+        self.locked().standings.insert(at, standing);
     }
 
     /// Changes how a partition of the share stands.
     pub(super) fn change(&self, at: StreamPartition, change: impl FnOnce(&mut Standing)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(at).or_default());
+        change(self.locked().standings.entry(at).or_default());
     }
 
     /// Changes how every partition of the share stands.
     pub(super) fn change_all(&self, change: impl FnMut(&mut Standing)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(change);
+        self.locked().standings.values_mut().for_each(change);
     }
 
     pub(super) fn remove(&self, at: StreamPartition) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
+        self.locked().standings.remove(&at);
     }
 
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.locked().standings.clear();
     }
 
     /// What is committed of a stream.
     pub(super) fn positions(&self, stream: Stream) -> Vec<(Partition, Offset)> {
-        let standings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_stream = standings.iter().filter(|(at, _)| at.stream == stream);
+        let board = self.locked();
+        let of_stream = board.standings.iter().filter(|(at, _)| at.stream == stream);
         of_stream.filter_map(|(at, one)| Some((at.partition, one.committed?))).collect()
     }
 }

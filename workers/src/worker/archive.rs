@@ -60,14 +60,16 @@ pub(super) async fn run(
     board.connected(log);
     let upkeep = upkeep::start(&lake, &inventory, &clock, board.share(), maintenance(&config));
     let mut told = stop;
+    let share = board.share();
     let shared = joint_share::run(
         membership.as_ref(),
+        &share,
         async move { drop(told.wait_for(|stop| *stop).await) },
-        |share| {
+        |partitions| {
             let settings =
-                ArchiveSettings { partitions: share.iter().copied().collect(), ..settings.clone() };
+                ArchiveSettings { partitions: partitions.iter().copied().collect(), ..settings.clone() };
             let archive = Archive::new(ports.clone(), settings);
-            ArchiveShare::new(archive, share, Arc::clone(&clock), Arc::clone(&membership), board.share())
+            ArchiveShare::new(archive, partitions, Arc::clone(&clock), Arc::clone(&membership), share.clone())
         },
     );
     shared.await?;

@@ -50,10 +50,12 @@ pub(super) async fn run(
     let membership = connect::membership(&config, Stream::Alerts)?;
     board.connected(log);
     let mut told = stop;
+    let share = board.share();
     let shared = joint_share::run(
         membership.as_ref(),
+        &share,
         async move { drop(told.wait_for(|stop| *stop).await) },
-        |slots| NotifyShare::new(&notices, slots, Arc::clone(&membership), board.share(), Uuid::new_v4),
+        |slots| NotifyShare::new(&notices, slots, Arc::clone(&membership), share.clone(), Uuid::new_v4),
     );
     shared.await?;
     site.end().await

@@ -85,8 +85,11 @@ impl Board {
         if *self.draining.lock().unwrap_or_else(PoisonError::into_inner) {
             return WorkerPhase::Draining;
         }
-        let taken = self.share.read().values().all(|standing| standing.committed.is_some());
-        if self.log().is_some() && taken { WorkerPhase::Running } else { WorkerPhase::Starting }
+        if self.log().is_some() && self.share.has_taken_over() {
+            WorkerPhase::Running
+        } else {
+            WorkerPhase::Starting
+        }
     }
 
     /// How each partition of the share stands, and where it ends, if the log tells.

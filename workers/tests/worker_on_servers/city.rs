@@ -27,7 +27,7 @@ use parking_e2e::{
 use parking_workers::{
     adapters::{
         embedded::SystemClock,
-        kafka::KafkaEventLog,
+        kafka::{KafkaEventLog, KafkaSettings},
         lake::{DeltaLake, LogSources, statistics},
         s3::S3ObjectStore,
     },
@@ -43,6 +43,7 @@ use crate::{
     broker::{Broker, Topics},
     lake,
     place::Place,
+    process::Process,
     receiver::{Receiver, SIGNING_KEY},
     reference::{self, Outputs, Reference, birmingham, readings},
 };
@@ -73,9 +74,15 @@ impl Worker {
     }
 }
 
+/// The servers of a city, as its workers are told of them.
+struct Servers {
+    log: KafkaSettings,
+    store: Store,
+}
+
 pub(crate) struct City {
     deployment: Deployment,
-    topics: Topics,
+    servers: Servers,
     folder: TempDir,
     place: Place,
     route: Route,
@@ -83,10 +90,27 @@ pub(crate) struct City {
 }
 
 impl City {
+    /// On servers that others use, too.
     pub(crate) async fn new() -> Self {
+        Self::on(Broker::shared(), &REDIS).await
+    }
+
+    /// On these servers, which the test may disturb.
+    pub(crate) async fn on(broker: &Broker, redis: &Redis) -> Self {
         let deployment = birmingham();
         let topics = Topics::random(i32::try_from(deployment.partitions()).unwrap());
-        topics.make(Broker::shared()).await;
+        topics.make(broker).await;
+        let log = topics.settings(broker);
+        let store = Store::Redis {
+            sentinels: redis.sentinels().iter().map(ToString::to_string).collect(),
+            master_name: redis.options().master_name.clone(),
+            prefix: format!("{}:", log.group).parse().unwrap(),
+            credentials: None,
+            sentinel_credentials: None,
+            wait_replicas: redis.options().min_replicas,
+            tls: false,
+            ca: None,
+        };
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("inventory.yaml"), &deployment.inventory_text).unwrap();
         write_secrets(&folder.path().join("secrets"));
@@ -102,7 +126,7 @@ impl City {
             "includeReplayed": true,
         });
         let (place, route) = (Place::new().await, serde_json::from_value(route).unwrap());
-        Self { deployment, topics, folder, place, route, receiver }
+        Self { deployment, servers: Servers { log, store }, folder, place, route, receiver }
     }
 
     fn path(&self, name: &str) -> String {
@@ -112,29 +136,17 @@ impl City {
     fn config(&self, role: Role) -> WorkerConfig {
         let topology = Topology::of(&self.deployment.pipeline, &self.deployment.rules, &[]).unwrap();
         let mut config = topology.worker(role).unwrap().config.clone();
-        let settings = self.topics.settings(Broker::shared());
+        let log = &self.servers.log;
         config.log = Log::Kafka {
-            bootstrap_servers: settings.bootstrap_servers,
-            security_protocol: settings.security_protocol,
-            sasl_mechanism: settings.sasl_mechanism,
+            bootstrap_servers: log.bootstrap_servers.clone(),
+            security_protocol: log.security_protocol,
+            sasl_mechanism: log.sasl_mechanism,
             credentials: None,
             ca: None,
         };
-        config.streams = Stream::ALL
-            .into_iter()
-            .map(|stream| (stream, self.topics.name(stream).parse().unwrap()))
-            .collect();
-        config.group = format!("{}.{role}", settings.group).parse().unwrap();
-        config.store = Store::Redis {
-            sentinels: REDIS.sentinels().iter().map(ToString::to_string).collect(),
-            master_name: REDIS.options().master_name.clone(),
-            prefix: format!("{}:", settings.group).parse().unwrap(),
-            credentials: None,
-            sentinel_credentials: None,
-            wait_replicas: 0,
-            tls: false,
-            ca: None,
-        };
+        config.streams = log.topics.iter().map(|(stream, topic)| (*stream, topic.parse().unwrap())).collect();
+        config.group = format!("{}.{role}", log.group).parse().unwrap();
+        config.store = self.servers.store.clone();
         config.lake = self.place.as_config();
         // Files are cut by the end of the input alone, as with `parking up --until-idle`.
         config.roll_after =
@@ -160,13 +172,26 @@ impl City {
         Worker { address, stop, task: tokio::spawn(worker::run(config, told)) }
     }
 
+    /// Starts a worker as a process of its own, which its group knows by name.
+    pub(crate) fn spawn(&self, role: Role, name: &str) -> Process {
+        let config = self.config(role);
+        let file = self.folder.path().join(format!("{name}.yaml"));
+        fs::write(&file, config.to_yaml().unwrap()).unwrap();
+        Process::start(role, name, file, config.listen)
+    }
+
     /// Sends all readings, and the end of them.
     pub(crate) async fn replay(&self, ingest: &Worker) {
+        self.replay_to(&ingest.address, 1_000).await;
+    }
+
+    /// The same, so many in a request.
+    pub(crate) async fn replay_to(&self, ingest: &str, batch: usize) {
         let settings = SendSettings {
-            to: format!("http://{}", ingest.address),
+            to: format!("http://{ingest}"),
             key: Some(KEY.to_owned()),
             tenant: self.deployment.name(),
-            batch: 1_000,
+            batch,
             compression: None,
             end_of_input: true,
             skip: 0,
@@ -177,8 +202,8 @@ impl City {
         assert!(report.refused.is_empty(), "{report:?}");
     }
 
-    async fn log(&self) -> KafkaEventLog {
-        KafkaEventLog::open(self.topics.settings(Broker::shared())).await.unwrap()
+    pub(crate) async fn log(&self) -> KafkaEventLog {
+        KafkaEventLog::open(self.servers.log.clone()).await.unwrap()
     }
 
     pub(crate) async fn records(&self, stream: Stream) -> Outputs {

@@ -9,8 +9,10 @@
 #[allow(dead_code, reason = "shared with the tests of the log")]
 mod broker;
 mod city;
+mod faults;
 mod lake;
 mod place;
+mod process;
 mod receiver;
 mod reference;
 #[path = "../log_on_kafka/topology.rs"]
@@ -20,24 +22,24 @@ use std::time::Duration;
 
 use parking_crds::role::Role;
 
-use crate::{city::City, reference::Reference};
+use crate::{city::City, lake::Offsets, reference::Reference};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
-    let reference = Reference::of_birmingham().await;
+    let reference = Reference::shared().await;
     let city = City::new().await;
     let ingest = city.start(Role::Ingest);
     let roles = [Role::Occupancy, Role::Alert, Role::Alert, Role::Archive, Role::Notify, Role::Notify];
     let workers = roles.map(|role| city.start(role));
     city.replay(&ingest).await;
-    city.until_written(&reference).await;
+    city.until_written(reference).await;
     for (stream, expected) in &reference.outputs {
         assert_eq!(city.records(*stream).await, *expected, "{stream:?}");
     }
-    let lake = city.until_archived(&reference).await;
-    lake::assert_same(&lake, &reference.lake).await;
-    city.assert_same_statistics(&lake, &reference).await;
-    city.until_told(&reference).await;
+    let lake = city.until_archived(reference).await;
+    lake::assert_same(&lake, &reference.lake, Offsets::Same).await;
+    city.assert_same_statistics(&lake, reference).await;
+    city.until_told(reference).await;
     let told = city.receiver.keys();
     assert_eq!(told.len(), reference.notified.len(), "nobody was told twice");
     for worker in workers.into_iter().chain([ingest]) {
@@ -47,7 +49,7 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_dropped_again_and_again_change_nothing() {
-    let reference = Reference::of_birmingham().await;
+    let reference = Reference::shared().await;
     let city = City::new().await;
     let ingest = city.start(Role::Ingest);
     let roles = [Role::Occupancy, Role::Alert, Role::Archive, Role::Notify];
@@ -62,14 +64,14 @@ async fn workers_that_are_dropped_again_and_again_change_nothing() {
         }
     };
     tokio::join!(city.replay(&ingest), disturb);
-    city.until_written(&reference).await;
+    city.until_written(reference).await;
     for (stream, expected) in &reference.outputs {
         let once = city.records(*stream).await.into_iter().map(reference::each_once);
         assert_eq!(once.collect::<Vec<_>>(), *expected, "{stream:?}");
     }
-    let lake = city.until_archived(&reference).await;
-    lake::assert_same(&lake, &reference.lake).await;
-    city.until_told(&reference).await;
+    let lake = city.until_archived(reference).await;
+    lake::assert_same(&lake, &reference.lake, Offsets::Same).await;
+    city.until_told(reference).await;
     for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }

@@ -19,6 +19,7 @@ use parking_workers::{
     up::{self, UpOptions},
 };
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// Records by partition.
 pub(crate) type Outputs = Vec<Vec<String>>;
@@ -54,8 +55,14 @@ pub(crate) fn readings(deployment: &Deployment) -> Replay {
 }
 
 impl Reference {
+    /// The one of this test binary.
+    pub(crate) async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Reference> = OnceCell::const_new();
+        SHARED.get_or_init(Self::of_birmingham).await
+    }
+
     /// `parking up` on a data folder.
-    pub(crate) async fn of_birmingham() -> Self {
+    async fn of_birmingham() -> Self {
         let deployment = birmingham();
         let data = tempfile::tempdir().unwrap();
         let options = UpOptions {
@@ -103,6 +110,13 @@ pub(crate) async fn records(log: &dyn EventLog, stream: Stream, partitions: u32)
         all.push(found);
     }
     all
+}
+
+/// Without the offset of the input that it was made from.
+pub(crate) fn without_origin(record: &str) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
+    record.as_object_mut().unwrap().remove("origin");
+    record.to_string()
 }
 
 /// Without what was published again: the same bytes, as ids and origins are part of them.
