@@ -92,12 +92,16 @@ impl Sender {
         }
         let records: Vec<&[u8]> = request.records.iter().map(AsRef::as_ref).collect();
         let bytes = records.iter().map(|record| record.len()).sum();
-        let room = self.intake.gather.wait_for_room(bytes).await;
-        let held = room.ok_or_else(|| status_of(&self.intake, &Turned::Busy))?;
         loop {
+            let room = self.intake.gather.wait_for_room(bytes).await;
+            let held = room.ok_or_else(|| status_of(&self.intake, &Turned::Busy))?;
             match self.intake.begin(Transport::Grpc, &self.grant, &records) {
                 Ok(pending) => return Ok(Begun { sequence: request.sequence, pending, held }),
-                Err(Turned::TooFast(wait)) => self.intake.clock.pause(wait).await,
+                Err(Turned::TooFast(wait)) => {
+                    // Others need the room, and may use all of it long before this sender may go on.
+                    drop(held);
+                    self.intake.clock.pause(wait).await;
+                }
                 Err(away) => return Err(status_of(&self.intake, &away)),
             }
         }
