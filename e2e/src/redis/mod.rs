@@ -1,20 +1,18 @@
-//! Redis with Sentinel for a test: processes on loopback, their data in a temporary folder.
+//! Redis with Sentinel for a test: processes on loopback, their data in temporary folders.
 //!
-//! Must not: outlive the test binary, in a static either, which is never dropped. A shell holds each process until its
-//! own standard input ends: the value closes it, or the kernel does when the test process ends in any way.
 //! Servers are killed, frozen, thawed and started again by their address.
 
 mod node;
 mod tls;
 
-use std::{fs, io, net::SocketAddr, process::Child, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use redis::{Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo};
 use rustix::process::Signal;
 
-use self::node::{Node, hold_folder};
+use self::node::Node;
 pub use self::tls::TlsFiles;
-use crate::wait::eventually;
+use crate::{held::free_address, wait::eventually};
 
 /// How long it may take until all know each other.
 const START: Duration = Duration::from_secs(30);
@@ -70,7 +68,6 @@ pub struct Redis {
     options: Options,
     servers: Vec<Node>,
     sentinels: Vec<Node>,
-    folder: Child,
 }
 
 impl Redis {
@@ -90,49 +87,36 @@ impl Redis {
     }
 
     fn start_once(options: Options) -> io::Result<Self> {
-        let root = tempfile::tempdir()?;
-        let node = |kind: &str, number: usize| {
-            Node::new(root.path(), &format!("{kind}-{number}"), kind == "sentinel")
-        };
-        let servers = (0..options.servers).map(|n| node("server", n)).collect::<io::Result<_>>()?;
-        let sentinels = (0..options.sentinels).map(|n| node("sentinel", n)).collect::<io::Result<_>>()?;
-        let folder = hold_folder(root.path())?;
-        // The shell removes it.
-        let _ = root.keep();
-        let mut redis = Self { options, servers, sentinels, folder };
+        let mut redis = Self { options, servers: Vec::new(), sentinels: Vec::new() };
         redis.run()?;
         Ok(redis)
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let master = self.servers.first().map(|node| node.address);
-        let master = master.ok_or_else(|| io::Error::other("at least one server is needed"))?;
-        for number in 0..self.servers.len() {
-            let config = self.server_config(number, master)?;
-            self.launch(number, false, &config)?;
+        let mut master = None;
+        for _ in 0..self.options.servers {
+            let address = free_address()?;
+            let master = *master.get_or_insert(address);
+            let config = |folder: &Path| self.server_config(address, folder, master);
+            self.servers.push(Node::start(address, false, config)?);
         }
+        let master = master.ok_or_else(|| io::Error::other("at least one server is needed"))?;
         eventually("the servers answer", Duration::from_secs(5), || {
             self.servers()
                 .into_iter()
                 .all(|server| self.ask::<String>(server, &["PING"]).is_ok())
                 .then_some(())
         })?;
-        for number in 0..self.sentinels.len() {
-            let config = self.sentinel_config(number, master)?;
-            self.launch(number, true, &config)?;
+        for _ in 0..self.options.sentinels {
+            let address = free_address()?;
+            let config = |folder: &Path| self.sentinel_config(address, folder, master);
+            self.sentinels.push(Node::start(address, true, config)?);
         }
         self.settled()
     }
 
-    fn launch(&mut self, number: usize, sentinel: bool, config: &str) -> io::Result<()> {
-        let nodes = if sentinel { &mut self.sentinels } else { &mut self.servers };
-        let node = nodes.get_mut(number).ok_or_else(|| io::Error::other("no such node"))?;
-        fs::write(node.folder.join("conf"), config)?;
-        node.spawn()
-    }
-
-    fn common_config(&self, node: &Node) -> String {
-        let (folder, port) = (node.folder.display(), node.address.port());
+    fn common_config(&self, address: SocketAddr, folder: &Path) -> String {
+        let (folder, port) = (folder.display(), address.port());
         let place = match &self.options.tls {
             None => format!("port {port}\n"),
             Some(TlsFiles { certificate, key, ca }) => format!(
@@ -143,12 +127,11 @@ impl Redis {
                 ca.display()
             ),
         };
-        format!("bind 127.0.0.1\n{place}protected-mode no\ndir {folder}\npidfile {folder}/pid\n")
+        format!("bind 127.0.0.1\n{place}protected-mode no\ndir {folder}\n")
     }
 
-    fn server_config(&self, number: usize, master: SocketAddr) -> io::Result<String> {
-        let node = self.servers.get(number).ok_or_else(|| io::Error::other("no such server"))?;
-        let mut config = self.common_config(node);
+    fn server_config(&self, address: SocketAddr, folder: &Path, master: SocketAddr) -> String {
+        let mut config = self.common_config(address, folder);
         config += "save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n";
         config.extend([format!(
             "min-replicas-to-write {}\nmin-replicas-max-lag 2\n",
@@ -157,19 +140,18 @@ impl Redis {
         if let Some(password) = &self.options.password {
             config.extend([format!("requirepass {password}\nmasterauth {password}\n")]);
         }
-        if node.address != master {
+        if address != master {
             config.extend([format!("replicaof {} {}\n", master.ip(), master.port())]);
         }
         for line in &self.options.config {
             config.extend([format!("{line}\n")]);
         }
-        Ok(config)
+        config
     }
 
-    fn sentinel_config(&self, number: usize, master: SocketAddr) -> io::Result<String> {
-        let node = self.sentinels.get(number).ok_or_else(|| io::Error::other("no such sentinel"))?;
+    fn sentinel_config(&self, address: SocketAddr, folder: &Path, master: SocketAddr) -> String {
         let (name, quorum) = (&self.options.master_name, self.options.sentinels / 2 + 1);
-        let mut config = self.common_config(node);
+        let mut config = self.common_config(address, folder);
         config.extend([format!(
             "sentinel monitor {name} {} {} {quorum}\nsentinel down-after-milliseconds {name} {}\n\
              sentinel failover-timeout {name} 3000\n",
@@ -183,7 +165,7 @@ impl Redis {
         if let Some(password) = &self.options.sentinel_password {
             config.extend([format!("requirepass {password}\nsentinel sentinel-pass {password}\n")]);
         }
-        Ok(config)
+        config
     }
 
     /// Waits until every server but the master follows it, and every sentinel knows all others.
@@ -298,13 +280,8 @@ impl Redis {
     ///
     /// # Errors
     /// When it does not run.
-    pub fn kill(&mut self, address: SocketAddr) -> io::Result<()> {
-        self.server(address)?.signal(Signal::KILL)?;
-        let nodes = self.servers.iter_mut().chain(&mut self.sentinels);
-        for node in nodes.filter(|node| node.address == address) {
-            node.let_go();
-        }
-        Ok(())
+    pub fn kill(&self, address: SocketAddr) -> io::Result<()> {
+        self.server(address)?.signal(Signal::KILL)
     }
 
     /// Stops a server or sentinel in the midst of whatever it does (SIGSTOP).
@@ -329,10 +306,9 @@ impl Redis {
     /// When there is no master, or it does not start.
     pub fn restart(&mut self, address: SocketAddr) -> io::Result<()> {
         let master = self.master()?;
-        let number = self.servers.iter().position(|node| node.address == address);
-        let number = number.ok_or_else(|| io::Error::other("no such server"))?;
-        let config = self.server_config(number, master)?;
-        self.launch(number, false, &config)
+        let config = self.server_config(address, self.server(address)?.folder(), master);
+        let node = self.servers.iter_mut().find(|node| node.address == address);
+        node.ok_or_else(|| io::Error::other("no such server"))?.restart(&config)
     }
 
     /// Removes all keys from the master.
@@ -344,17 +320,6 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        for node in self.servers.iter_mut().chain(&mut self.sentinels) {
-            node.let_go();
-        }
-        drop(self.folder.stdin.take());
-        // Fails only when it has been waited for.
-        let _ = self.folder.wait();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,13 +328,25 @@ mod tests {
     fn nothing_is_left_of_servers_whose_value_is_gone_a_frozen_one_included() {
         let redis = Redis::start(&Options { servers: 2, ..Options::default() }).unwrap();
         let (servers, sentinels) = (redis.servers(), redis.sentinels());
-        let folder = redis.servers[0].folder.parent().unwrap().to_owned();
-        assert!(servers.contains(&redis.master().unwrap()) && folder.is_dir());
+        let nodes = redis.servers.iter().chain(&redis.sentinels);
+        let folders: Vec<_> = nodes.map(|node| node.folder().to_owned()).collect();
+        assert!(servers.contains(&redis.master().unwrap()) && folders.iter().all(|folder| folder.is_dir()));
         redis.freeze(servers[1]).unwrap();
         drop(redis);
         for address in servers.into_iter().chain(sentinels) {
             assert!(std::net::TcpStream::connect(address).is_err(), "{address} still listens");
         }
-        assert!(!folder.exists());
+        assert!(folders.iter().all(|folder| !folder.exists()));
+    }
+
+    #[test]
+    fn a_killed_replica_starts_again_and_follows_the_master() {
+        let mut redis = Redis::start(&Options { servers: 2, ..Options::default() }).unwrap();
+        let master = redis.master().unwrap();
+        let replica = redis.servers().into_iter().find(|server| *server != master).unwrap();
+        redis.kill(replica).unwrap();
+        assert!(redis.ask::<String>(replica, &["PING"]).is_err());
+        redis.restart(replica).unwrap();
+        redis.settled().unwrap();
     }
 }

@@ -16,7 +16,7 @@ use parking_crds::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::replay::ReplayError;
+use super::{replay::ReplayError, schedule::Schedule};
 use crate::{
     domain::partitioner::{id_in_partition, partition_of_zone},
     ports::{
@@ -157,7 +157,7 @@ pub async fn import(
         if read <= run.position.records {
             continue;
         }
-        if let Some(wait) = run.wait_for(keyed.time) {
+        if let Some(wait) = run.schedule.as_mut().and_then(|schedule| schedule.wait_for(keyed.time)) {
             run.flush().await?;
             run.pause(wait).await;
         }
@@ -179,7 +179,7 @@ struct Run<'a> {
     position: Position,
     batch: Batch,
     appended: u64,
-    started: Option<(Millis, Millis)>,
+    schedule: Option<Schedule>,
 }
 
 impl<'a> Run<'a> {
@@ -198,22 +198,19 @@ impl<'a> Run<'a> {
             }
             _ => Position { content, ..Position::default() },
         };
-        Ok(Self { settings, log, mark, position, batch: Batch::default(), appended: 0, started: None })
+        let schedule = match &settings.pace {
+            Some(Pace::Schedule { compression, clock }) => {
+                Some(Schedule::new(*compression, Arc::clone(clock)))
+            }
+            Some(Pace::Pause(..)) | None => None,
+        };
+        Ok(Self { settings, log, mark, position, batch: Batch::default(), appended: 0, schedule })
     }
 
     fn add(&mut self, keyed: Keyed, record: &[u8]) {
         let partition = keyed.zone.map_or(0, |zone| partition_of_zone(zone, self.settings.partitions));
         self.batch.parts.entry(partition).or_default().push(record);
         self.batch.records += 1;
-    }
-
-    /// How long a scheduled record has to wait; records that are behind their schedule do not.
-    fn wait_for(&mut self, time: Millis) -> Option<Duration> {
-        let Some(Pace::Schedule { compression, clock }) = &self.settings.pace else { return None };
-        let now = clock.monotonic();
-        let (first, started) = *self.started.get_or_insert((time, now));
-        let due = started + (time - first) / Millis::from((*compression).max(1));
-        (due > now).then(|| Duration::from_millis(due - now))
     }
 
     async fn pause(&self, length: Duration) {

@@ -10,5 +10,6 @@ pub mod import;
 pub mod inventory;
 pub mod progress;
 pub mod replay;
+mod schedule;
 pub mod send;
 pub mod simulate;

@@ -9,10 +9,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration as StdDuration};
 
-use parking_crds::{
-    duration::Duration,
-    event::{EARLIEST_EVENT_TIME, Millis},
-};
+use parking_crds::{duration::Duration, event::EARLIEST_EVENT_TIME};
 use reqwest::{
     Client, Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -23,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     import::{Progress, Source, end_id, input_ended},
     replay::ReplayError,
+    schedule::Schedule,
 };
 use crate::{ingest::MAX_RECORDS, ports::clock::Clock};
 
@@ -145,7 +143,7 @@ pub async fn send(
         if run.read <= settings.skip {
             continue;
         }
-        if let Some(wait) = run.wait_for(keyed.time) {
+        if let Some(wait) = run.schedule.as_mut().and_then(|schedule| schedule.wait_for(keyed.time)) {
             run.flush().await?;
             run.clock.pause(wait).await;
         }
@@ -182,7 +180,7 @@ struct Run<'a> {
     batch: Vec<u8>,
     waiting: u64,
     report: SendReport,
-    started: Option<(Millis, Millis)>,
+    schedule: Option<Schedule>,
 }
 
 impl<'a> Run<'a> {
@@ -200,6 +198,7 @@ impl<'a> Run<'a> {
         }
         let client = Client::builder().timeout(LONGEST_REQUEST).redirect(Policy::none());
         let client = client.default_headers(headers).build().map_err(SendError::Client)?;
+        let schedule = settings.compression.map(|compression| Schedule::new(compression, Arc::clone(&clock)));
         Ok(Self {
             settings,
             clock,
@@ -210,7 +209,7 @@ impl<'a> Run<'a> {
             batch: Vec::new(),
             waiting: 0,
             report: SendReport::default(),
-            started: None,
+            schedule,
         })
     }
 
@@ -220,15 +219,6 @@ impl<'a> Run<'a> {
         self.batch.extend(record.iter().map(fits));
         self.batch.push(b'\n');
         self.waiting += 1;
-    }
-
-    /// How long a scheduled record has to wait; records that are behind their schedule do not.
-    fn wait_for(&mut self, time: Millis) -> Option<Duration> {
-        let compression = self.settings.compression?;
-        let now = self.clock.monotonic();
-        let (first, started) = *self.started.get_or_insert((time, now));
-        let due = started + (time - first) / Millis::from(compression.max(1));
-        (due > now).then(|| Duration::from_millis(due - now))
     }
 
     /// Sends the batch until it is taken.

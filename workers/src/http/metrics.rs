@@ -1,26 +1,23 @@
-//! The metrics of a running pipeline, in the text format of Prometheus.
+//! The metrics of a running pipeline.
 //!
 //! Invariant: counters come from what stages committed, so they survive a restart and never count twice.
 
 use std::collections::BTreeMap;
 
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::status::StatusBoard;
+use super::{exposition::Exposition, status::StatusBoard};
 use crate::{
     runtime::{alert::Alert, occupancy::Occupancy, role::Duty},
     view::Standing,
 };
-
-/// Content type of the answer.
-pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// All metrics as they stand now.
 pub(super) fn render(
     standing: &Standing,
     firing: &BTreeMap<String, u64>,
     board: &StatusBoard,
-) -> prometheus::Result<String> {
+) -> prometheus::Result<Exposition> {
     let page = Page(Registry::new());
     let partitions = standing.partitions();
     let events = page.counter("parking_events_total", "Records of the input by verdict.", &["verdict"])?;
@@ -62,7 +59,7 @@ pub(super) fn render(
     let restarts =
         page.counter("parking_stage_restarts_total", "Stages that failed and began again.", &[])?;
     restarts.with_label_values(&[] as &[&str]).inc_by(board.restarts());
-    page.text()
+    Exposition::of(&page.0)
 }
 
 struct Page(Registry);
@@ -78,12 +75,6 @@ impl Page {
         let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(gauge.clone()))?;
         Ok(gauge)
-    }
-
-    fn text(&self) -> prometheus::Result<String> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.0.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
     }
 }
 

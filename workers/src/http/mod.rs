@@ -3,6 +3,7 @@
 //! Must not change anything: every route is a GET. Invariants: an error is JSON `{"error": sentence}`;
 //! no secret and no plate is ever answered; the routes are those of the committed interface description.
 
+mod exposition;
 mod metrics;
 mod openapi;
 mod status;
@@ -12,14 +13,16 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use exposition::Exposition;
 pub use openapi::document;
+pub(crate) use openapi::generator_of_components;
 pub use status::{ImportStatus, Phase, RefusedRule, Status, StatusBoard};
 
 use crate::view::{AlertFilter, View, ViewError};
@@ -82,12 +85,11 @@ async fn readyz(State(site): State<Site>) -> Result<&'static str, Failure> {
     }
 }
 
-async fn metrics(State(site): State<Site>) -> Result<Response, Failure> {
+async fn metrics(State(site): State<Site>) -> Result<Exposition, Failure> {
     let standing = site.view.standing().await?;
     let firing = site.board.firing(&site.view).await?;
-    let text = metrics::render(&standing, &firing, &site.board)
-        .map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+    metrics::render(&standing, &firing, &site.board)
+        .map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 async fn status(State(site): State<Site>) -> Result<Json<Status>, Failure> {

@@ -1,18 +1,23 @@
 //! The interface description, OpenAPI 3.1: paths by hand, shapes from the types that are answered.
 
-use schemars::generate::SchemaSettings;
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use super::{ErrorBody, Status};
 use crate::view::{AlertRow, ZoneDetail, ZoneRow};
 
-/// The whole document.
-pub fn document() -> Value {
+/// Makes shapes that stand among the components of a description.
+pub(crate) fn generator_of_components() -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
-    let mut generator = settings.into_generator();
+    settings.into_generator()
+}
+
+/// The whole document.
+pub fn document() -> Value {
+    let mut generator = generator_of_components();
     let of = |schema: schemars::Schema| schema.to_value();
     let zone = of(generator.subschema_for::<ZoneRow>());
     let detail = of(generator.subschema_for::<ZoneDetail>());

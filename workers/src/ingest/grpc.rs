@@ -52,14 +52,14 @@ impl ingest_server::Ingest for Publisher {
     ) -> Result<Response<Self::PublishStream>, Status> {
         let intake = Arc::clone(&self.site.intake);
         let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        let grant = intake.let_in(authorization).map_err(|away| status_of(&intake, &away))?;
+        let sender = Sender { intake: Arc::clone(&intake), authorization: authorization.map(Arc::from) };
+        sender.let_in()?;
         let mut stopping = self.site.stopping.clone();
         let told = async move {
             // That nobody is left to tell is an end, too.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let requests = request.into_inner().take_until(Box::pin(told));
-        let sender = Sender { intake: Arc::clone(&intake), grant };
         // Handed in one by one, so that the order is kept; answered while the next are read.
         let begun = requests.then(move |request| {
             let sender = sender.clone();
@@ -74,7 +74,7 @@ impl ingest_server::Ingest for Publisher {
 #[derive(Clone)]
 struct Sender {
     intake: Arc<Intake>,
-    grant: Arc<Grant>,
+    authorization: Option<Arc<str>>,
 }
 
 /// A request that is under way to the log.
@@ -85,6 +85,12 @@ struct Begun {
 }
 
 impl Sender {
+    /// What it may do now: a key can be taken away while its stream is open.
+    fn let_in(&self) -> Result<Arc<Grant>, Status> {
+        let grant = self.intake.let_in(self.authorization.as_deref());
+        grant.map_err(|away| status_of(&self.intake, &away))
+    }
+
     async fn begin(&self, request: PublishRequest) -> Result<Begun, Status> {
         if request.records.len() > MAX_RECORDS {
             self.intake.meter.turned_away(Transport::Grpc.as_str(), "body");
@@ -92,12 +98,16 @@ impl Sender {
         }
         let records: Vec<&[u8]> = request.records.iter().map(AsRef::as_ref).collect();
         let bytes = records.iter().map(|record| record.len()).sum();
-        let room = self.intake.gather.wait_for_room(bytes).await;
-        let held = room.ok_or_else(|| status_of(&self.intake, &Turned::Busy))?;
         loop {
-            match self.intake.begin(Transport::Grpc, &self.grant, &records) {
+            let room = self.intake.gather.wait_for_room(bytes).await;
+            let held = room.ok_or_else(|| status_of(&self.intake, &Turned::Busy))?;
+            match self.intake.begin(Transport::Grpc, &*self.let_in()?, &records) {
                 Ok(pending) => return Ok(Begun { sequence: request.sequence, pending, held }),
-                Err(Turned::TooFast(wait)) => self.intake.clock.pause(wait).await,
+                Err(Turned::TooFast(wait)) => {
+                    // Others need the room, and may use all of it long before this sender may go on.
+                    drop(held);
+                    self.intake.clock.pause(wait).await;
+                }
                 Err(away) => return Err(status_of(&self.intake, &away)),
             }
         }

@@ -150,7 +150,7 @@ impl Outline<'_> {
     /// A plate within another field would be passed over.
     fn check_plates(&self, text: &str) -> Result<(), Refusal> {
         let own = usize::from(self.vehicle_license_plate.is_some());
-        if text.matches("\"vehicle_license_plate\"").count() > own {
+        if spelled_out(text).matches("\"vehicle_license_plate\"").count() > own {
             return Err(Refusal::invalid("vehicle_license_plate: it belongs beside ext, and nowhere else"));
         }
         Ok(())
@@ -174,6 +174,26 @@ impl Outline<'_> {
         }
         Ok(kept)
     }
+}
+
+/// The text with its escaped letters in clear; whatever else is escaped stays so.
+fn spelled_out(text: &str) -> Cow<'_, str> {
+    const ESCAPE: &str = "\\u";
+    let Some((before, rest)) = text.split_once(ESCAPE) else { return Cow::Borrowed(text) };
+    let mut clear = before.to_owned();
+    for part in rest.split(ESCAPE) {
+        let code = part
+            .split_at_checked(4)
+            .and_then(|(code, after)| Some((u8::from_str_radix(code, 16).ok()?, after)));
+        match code {
+            Some((letter, after)) if letter == b'_' || letter.is_ascii_alphabetic() => {
+                clear.push(char::from(letter));
+                clear.push_str(after);
+            }
+            _ => clear.extend([ESCAPE, part]),
+        }
+    }
+    Cow::Owned(clear)
 }
 
 fn is_tenant(name: &str) -> bool {

@@ -1,13 +1,11 @@
-//! What ingest counts, in the text format of Prometheus.
+//! What ingest counts.
 //!
 //! Invariant: a record counts as accepted only once the log has it.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::gather::AppendFailed;
-
-/// Content type of [`Meter::text`].
-pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+use crate::http::Exposition;
 
 /// See the module.
 pub struct Meter {
@@ -83,10 +81,8 @@ impl Meter {
     }
 
     /// Everything as it stands now.
-    pub(super) fn text(&self, free: usize) -> prometheus::Result<String> {
+    pub(super) fn exposition(&self, free: usize) -> prometheus::Result<Exposition> {
         self.free.set(i64::try_from(free).unwrap_or(i64::MAX));
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        Exposition::of(&self.registry)
     }
 }

@@ -8,12 +8,14 @@
 //! - **L4** What was read at an offset never changes.
 //! - **L5** A stream keeps its `log_id`, and one that was made anew has another.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 pub use parking_crds::stream::Stream;
 use uuid::Uuid;
 
-use super::PortResult;
+use super::{ErrorKind, PortError, PortResult};
 
 /// Position of a record in its partition, from 0.
 pub type Offset = u64;
@@ -28,6 +30,20 @@ pub struct StreamPartition {
     pub stream: Stream,
     /// The partition.
     pub partition: Partition,
+}
+
+impl StreamPartition {
+    /// What a log answers that does not have it.
+    pub fn missing(self) -> PortError {
+        let attempt = format!("using {self}");
+        PortError::caused(ErrorKind::Invalid, attempt, "the stream has no such partition")
+    }
+}
+
+impl fmt::Display for StreamPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {} of stream {}", self.partition, self.stream.as_str())
+    }
 }
 
 /// Records packed end to end in one buffer.

@@ -264,9 +264,10 @@ impl<S: Stage> Work<S> {
     }
 
     fn tell(&self, partition: Partition, error: &StageError) {
-        tracing::warn!(partition, "a stage failed, trying again: {}", crate::sentence::sentence(error));
+        let trouble = crate::sentence::sentence(error);
+        tracing::warn!(partition, "a stage failed, trying again: {trouble}");
         self.board.change(source(partition), |standing| {
-            standing.trouble = Some(crate::sentence::sentence(error));
+            standing.trouble = Some(trouble);
             standing.lost = matches!(error, StageError::Expired { .. } | StageError::ForeignLog { .. });
             standing.failures += 1;
         });

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -23,11 +23,12 @@ use parking_crds::{
         PartitionReport, RulesReport, WorkerPhase, WorkerProblem, WorkerProblemKind, WorkerStatus,
     },
 };
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::WorkerError;
 use crate::{
+    http::Exposition,
     ports::event_log::{EventLog, Offset, StreamPartition},
     runtime::standing::{ShareBoard, Standing},
 };
@@ -148,7 +149,7 @@ impl Board {
         }
     }
 
-    async fn metrics(&self) -> prometheus::Result<String> {
+    async fn metrics(&self) -> prometheus::Result<Exposition> {
         let registry = Registry::new();
         let names = ["role", "stream", "partition"];
         let lag = Opts::new("parking_stage_lag", "Records that a role has not committed.");
@@ -165,9 +166,7 @@ impl Board {
                 lag.with_label_values(&labels).set(behind);
             }
         }
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        Exposition::of(&registry)
     }
 }
 
@@ -222,7 +221,7 @@ async fn status(State(board): State<Board>) -> Json<WorkerStatus> {
 
 async fn metrics(State(board): State<Board>) -> Response {
     match board.metrics().await {
-        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Ok(metrics) => metrics.into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

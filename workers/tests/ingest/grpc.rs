@@ -107,6 +107,51 @@ async fn a_sender_that_is_too_fast_is_held_up_and_not_refused() {
 }
 
 #[tokio::test]
+async fn a_sender_that_is_too_fast_holds_no_room_that_others_need() {
+    let clock = MemoryClock::new(1_760_601_600_000);
+    let settings = IngestSettings { api_keys: Some("keys".parse().unwrap()), ..IngestSettings::default() };
+    let slow = format!("key: {KEY}\nlimits: {{recordsPerSecond: 1}}");
+    let entries: &[(&str, &str)] = &[("slow", &slow)];
+    let server = Server::start(settings, &[("keys", entries)], Arc::new(clock)).await;
+    let free = async || {
+        let (_, metrics) = server.get("/metrics").await;
+        metrics.lines().find(|line| line.starts_with("parking_ingest_free_bytes")).unwrap().to_owned()
+    };
+    let all = free().await;
+    let long = "x".repeat(60_000);
+    let requests = stream::iter([request(1, &[&event(1)]), request(2, &[long.as_str(); 64])]);
+    let mut answers = Box::pin(publish(&server, Some(KEY), requests).await.unwrap());
+    assert_eq!(answers.next().await.unwrap().unwrap().sequence, 1);
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            _ = answers.next() => panic!("the second was answered before its time"),
+            now = free() => assert_eq!(now, all),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_writes_nothing_more_on_a_stream_that_is_open() {
+    let clock = MemoryClock::new(1_760_601_600_000);
+    let settings = IngestSettings { api_keys: Some("keys".parse().unwrap()), ..IngestSettings::default() };
+    let server = Server::start(settings, &[("keys", &[("north", KEY)])], Arc::new(clock.clone())).await;
+    let (sender, requests) = futures::channel::mpsc::unbounded();
+    sender.unbounded_send(request(1, &[&event(1)])).unwrap();
+    let mut answers = Box::pin(publish(&server, Some(KEY), requests).await.unwrap());
+    assert_eq!(answers.next().await.unwrap().unwrap().sequence, 1);
+    server.write("keys", "north", "another-key-of-the-north");
+    until("the key to be taken away", async || {
+        clock.advance(parking_crds::duration::Duration::from_secs(5));
+        server.publish(Some(KEY), "").await.status == 401
+    })
+    .await;
+    sender.unbounded_send(request(2, &[&event(2)])).unwrap();
+    assert_eq!(answers.next().await.unwrap().unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(server.log.events().await.len(), 1);
+}
+
+#[tokio::test]
 async fn told_to_end_it_answers_what_was_sent_and_ends_the_stream() {
     let server = with_key().await;
     let open = stream::iter([request(1, &[&event(1)])]).chain(stream::pending());

@@ -82,6 +82,22 @@ async fn m2_a_partition_that_is_asked_back_is_nobody_elses_before_it_is_released
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test that hangs says nothing")]
+async fn who_leaves_without_having_heard_what_is_asked_back_is_gone_at_once() {
+    let topics = Topics::random(2);
+    topics.make(Broker::shared()).await;
+    let mut one = Member::join(&topics, None);
+    one.hear_until(2).await;
+    let mut other = Member::join(&topics, None);
+    // Now the first is asked for a partition; it has a second to be told.
+    other.hear().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let left = tokio::time::timeout(Duration::from_secs(10), one.group.leave());
+    left.await.expect("it waits for a release that nobody is to give").unwrap();
+    other.hear_until(2).await;
+}
+
+#[tokio::test]
 async fn m3_a_member_that_is_back_under_its_name_disturbs_nobody() {
     let topics = Topics::random(2);
     topics.make(Broker::shared()).await;

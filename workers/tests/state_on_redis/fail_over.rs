@@ -29,7 +29,7 @@ fn careful(redis: &Redis) -> RedisSettings {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_death_of_the_master_writes_go_on_and_no_answered_commit_is_lost_or_half_there() {
-    let mut redis = cluster();
+    let redis = cluster();
     let settings = careful(&redis);
     let mut writer = Writer::start(open(&settings)).await;
     writer.calmly(100).await;

@@ -249,10 +249,7 @@ fn find_end(folder: &Path, tables: &Tables, at: StreamPartition) -> Result<Offse
     let (key, value) = last.into_inner().map_err(|error| open_error(folder, error))?;
     let end =
         keys::first_offset(&key).zip(batch::decode(value)).map(|(first, batch)| first + batch.len() as u64);
-    end.ok_or_else(|| {
-        let at = format!("partition {} of stream {}", at.partition, at.stream.as_str());
-        damaged(folder, &format!("the last batch of {at} is not what was written"))
-    })
+    end.ok_or_else(|| damaged(folder, &format!("the last batch of {at} is not what was written")))
 }
 
 fn damaged(folder: &Path, reason: &str) -> OpenError {

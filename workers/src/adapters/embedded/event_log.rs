@@ -54,18 +54,8 @@ impl EmbeddedEventLog {
     }
 
     fn end(&self, at: StreamPartition) -> PortResult<&tokio::sync::watch::Sender<Offset>> {
-        self.shared.ends.of(at).ok_or_else(|| {
-            PortError::caused(
-                ErrorKind::Invalid,
-                format!("using {}", name(at)),
-                "the stream has no such partition",
-            )
-        })
+        self.shared.ends.of(at).ok_or_else(|| at.missing())
     }
-}
-
-fn name(at: StreamPartition) -> String {
-    format!("partition {} of stream {}", at.partition, at.stream.as_str())
 }
 
 #[async_trait]
@@ -158,14 +148,13 @@ fn join_small(
 }
 
 fn open_batch(at: StreamPartition, found: fjall::Guard) -> PortResult<(Offset, Records)> {
-    let (key, value) =
-        found.into_inner().map_err(|error| read_error(&format!("reading {}", name(at)), error))?;
+    let (key, value) = found.into_inner().map_err(|error| read_error(&format!("reading {at}"), error))?;
     let first = keys::first_offset(&key).ok_or_else(|| lost(at, 0))?;
     let records = batch::decode(value).ok_or_else(|| lost(at, first))?;
     Ok((first, records))
 }
 
 fn lost(at: StreamPartition, offset: Offset) -> PortError {
-    let attempt = format!("reading offset {offset} of {}", name(at));
+    let attempt = format!("reading offset {offset} of {at}");
     PortError::caused(ErrorKind::Corrupt, attempt, "the stored batch is not what was written")
 }

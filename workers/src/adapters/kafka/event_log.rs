@@ -135,10 +135,7 @@ impl KafkaEventLog {
     }
 
     fn place(&self, at: StreamPartition) -> PortResult<&Place> {
-        self.places.get(&at).ok_or_else(|| {
-            let attempt = format!("using partition {} of stream {}", at.partition, at.stream.as_str());
-            PortError::caused(ErrorKind::Invalid, attempt, "the stream has no such partition")
-        })
+        self.places.get(&at).ok_or_else(|| at.missing())
     }
 
     /// Calls the partition's reader, on a thread on which it may block.

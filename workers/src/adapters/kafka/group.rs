@@ -213,6 +213,11 @@ impl Membership for KafkaGroup {
 
     async fn leave(&self) -> PortResult<()> {
         self.leaves.store(true, Ordering::Release);
+        // What was asked back and nobody heard of is released; whoever hears of changes now does that himself.
+        if let Ok(mut changes) = self.changes.try_lock() {
+            changes.close();
+            while changes.try_recv().is_ok() {}
+        }
         // The sender goes only after it told.
         let _ = self.left.clone().wait_for(|left| *left).await;
         Ok(())

@@ -18,6 +18,7 @@ use rdkafka::{
     client::ClientContext,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, base_consumer::PartitionQueue},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 use tokio::sync::Notify;
 
@@ -135,18 +136,18 @@ impl Reader {
         if self.next != Some(offset) {
             return Ok(self.fetch_ends()?.1 > offset);
         }
-        while self.ahead.is_none() {
-            match self.poll(Duration::ZERO) {
-                Polled::Record(offset, record) => self.keep(offset, record),
-                Polled::End => {}
-                Polled::Nothing => return Ok(false),
-                Polled::Failed(error) => {
+        if self.ahead.is_none() {
+            let found = self.poll(offset, Duration::ZERO);
+            let found = found.map(|found| found.map(|message| (offset_of(&message), copy_of(&message))));
+            match found {
+                Ok(found) => self.ahead = found,
+                Err(error) => {
                     self.stop();
-                    return Err(self.failed(&error));
+                    return Err(error);
                 }
             }
         }
-        Ok(true)
+        Ok(self.ahead.is_some())
     }
 
     /// Whether news of a record at `offset` come by themselves.
@@ -210,7 +211,7 @@ impl Reader {
         }
         while run.records.size() < limit {
             let patience = if waits > 0 { PATIENCE } else { Duration::ZERO };
-            let Some(polled) = self.queue.poll(patience) else {
+            let Some(message) = self.poll(run.next(), patience)? else {
                 if !run.records.is_empty() || self.is_drained(from)? {
                     break;
                 }
@@ -221,23 +222,11 @@ impl Reader {
                 waits += 1;
                 continue;
             };
-            let message = match polled {
-                Ok(message) => message,
-                Err(KafkaError::PartitionEOF(_)) => {
-                    self.at_end = true;
-                    continue;
-                }
-                Err(error) => return Err(self.failed(&error)),
-            };
-            let offset = message.offset().try_into().unwrap_or_default();
-            let record = message.payload().unwrap_or_default();
-            // One that is older was on its way when the reader started over.
-            if offset < run.next() {
-                continue;
-            }
-            self.at_end = false;
+            let (offset, record) = (offset_of(&message), message.payload().unwrap_or_default());
             if !run.takes(offset, record) {
-                self.ahead = Some((offset, Bytes::copy_from_slice(record)));
+                let record = copy_of(&message);
+                drop(message);
+                self.ahead = Some((offset, record));
                 break;
             }
             run.push(offset, record);
@@ -256,26 +245,21 @@ impl Reader {
         Ok(self.at_end)
     }
 
-    fn keep(&mut self, offset: Offset, record: Bytes) {
-        if self.next.is_some_and(|next| offset >= next) {
-            self.at_end = false;
-            self.ahead = Some((offset, record));
-        }
-    }
-
-    fn poll(&mut self, patience: Duration) -> Polled {
-        match self.queue.poll(patience) {
-            None => Polled::Nothing,
-            Some(Ok(message)) => {
-                let record = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-                Polled::Record(message.offset().try_into().unwrap_or_default(), record)
+    /// The next record from `from` on that the queue gives; `None` where none comes within `patience`.
+    fn poll(&mut self, from: Offset, patience: Duration) -> PortResult<Option<BorrowedMessage<'_>>> {
+        while let Some(polled) = self.queue.poll(patience) {
+            match polled {
+                // One that is older was on its way when the reader started over.
+                Ok(message) if offset_of(&message) < from => {}
+                Ok(message) => {
+                    self.at_end = false;
+                    return Ok(Some(message));
+                }
+                Err(KafkaError::PartitionEOF(_)) => self.at_end = true,
+                Err(error) => return Err(self.failed(&error)),
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                self.at_end = true;
-                Polled::End
-            }
-            Some(Err(error)) => Polled::Failed(error),
         }
+        Ok(None)
     }
 
     fn attempt(&self, from: Offset) -> String {
@@ -287,11 +271,12 @@ impl Reader {
     }
 }
 
-enum Polled {
-    Record(Offset, Bytes),
-    End,
-    Nothing,
-    Failed(KafkaError),
+fn offset_of(message: &BorrowedMessage<'_>) -> Offset {
+    message.offset().try_into().unwrap_or_default()
+}
+
+fn copy_of(message: &BorrowedMessage<'_>) -> Bytes {
+    Bytes::copy_from_slice(message.payload().unwrap_or_default())
 }
 
 /// Consecutive records.

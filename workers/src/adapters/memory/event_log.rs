@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::locked;
 use crate::ports::{
-    ErrorKind, PortError, PortResult,
+    PortResult,
     event_log::{
         EventLog, Fetched, Mark, MarkedLog, Offset, Partition, Parts, Records, Stream, StreamFacts,
         StreamPartition,
@@ -102,13 +102,8 @@ impl MemoryEventLog {
     }
 
     fn end_of(&self, at: StreamPartition) -> PortResult<&watch::Sender<Offset>> {
-        self.log.ends.get(&(at.stream, at.partition)).ok_or_else(|| no_partition(at))
+        self.log.ends.get(&(at.stream, at.partition)).ok_or_else(|| at.missing())
     }
-}
-
-fn no_partition(at: StreamPartition) -> PortError {
-    let attempt = format!("using partition {} of stream {}", at.partition, at.stream.as_str());
-    PortError::caused(ErrorKind::Invalid, attempt, "the stream has no such partition")
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 //! Must not block a caller beyond its limit, nor depend on the caller's runtime: connections live on a
 //! thread of their own, so that one that ends with a short-lived runtime never fails another's request.
 
-use std::{env, error::Error as _, io, sync::Arc, sync::OnceLock, time::Duration};
+use std::{env, io, sync::Arc, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -17,7 +17,10 @@ use object_store::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{S3Settings, exact::ExactStore, failure::S3Failure};
-use crate::ports::{ErrorKind, PortError, PortResult};
+use crate::{
+    ports::{ErrorKind, PortError, PortResult},
+    sentence::sentence,
+};
 
 /// A body above this is put in parts.
 const LARGEST_PUT: usize = 16 * 1024 * 1024;
@@ -70,11 +73,11 @@ impl Bucket {
             return Err(refuse(reason));
         }
         let io = connections().map_err(|error| refuse(error.to_string()))?;
-        let steady = builder(settings, io).map_err(|error| refuse(in_full(&error)))?;
+        let steady = builder(settings, io).map_err(|error| refuse(sentence(&error)))?;
         let once = steady.clone().with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
-        let steady = steady.build().map_err(|error| refuse(in_full(&error)))?;
+        let steady = steady.build().map_err(|error| refuse(sentence(&error)))?;
         let once = once.with_credentials(Arc::clone(steady.credentials()));
-        let once = once.build().map_err(|error| refuse(in_full(&error)))?;
+        let once = once.build().map_err(|error| refuse(sentence(&error)))?;
         Ok(Self {
             store: Arc::new(ExactStore::new(steady, once)),
             name: settings.bucket.to_string(),
@@ -244,18 +247,4 @@ fn endpoint_of(settings: &S3Settings, endpoint: &str) -> String {
         Some((scheme, host)) if !settings.path_style => format!("{scheme}://{}.{host}", settings.bucket),
         _ => endpoint.to_owned(),
     }
-}
-
-/// An error with its causes: the client's own words about settings.
-fn in_full(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }

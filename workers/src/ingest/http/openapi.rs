@@ -1,22 +1,17 @@
 //! The interface description of ingest, OpenAPI 3.1: paths by hand, shapes from the types that are answered.
 
 use parking_crds::event::DeadLetterReason;
-use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{Published, Status};
 use crate::{
-    http::ErrorBody,
+    http::{ErrorBody, generator_of_components},
     ingest::{MAX_RECORDS, Reason},
 };
 
 /// The whole document.
 pub fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-    });
-    let mut generator = settings.into_generator();
+    let mut generator = generator_of_components();
     let published = generator.subschema_for::<Published>().to_value();
     let status = generator.subschema_for::<Status>().to_value();
     let error = generator.subschema_for::<ErrorBody>().to_value();

@@ -5,22 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use parking_crds::duration::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Failure, Site};
-use crate::{
-    ingest::{intake::Door, meter},
-    ports::event_log::Stream,
-    sentence::sentence,
-};
+use crate::{http::Exposition, ingest::intake::Door, ports::event_log::Stream, sentence::sentence};
 
 /// How long the log may take to say where it stands.
 const LONGEST_LOOK: Duration = Duration::from_millis(3_000);
@@ -71,10 +62,9 @@ pub(super) async fn readyz(State(site): State<Site>) -> Result<&'static str, Fai
     }
 }
 
-pub(super) async fn metrics(State(site): State<Site>) -> Result<Response, Failure> {
-    let text = site.intake.meter.text(site.intake.gather.free());
-    let text = text.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, meter::CONTENT_TYPE)], text).into_response())
+pub(super) async fn metrics(State(site): State<Site>) -> Result<Exposition, Failure> {
+    let metrics = site.intake.meter.exposition(site.intake.gather.free());
+    metrics.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 pub(super) async fn status(State(site): State<Site>) -> Json<Status> {

@@ -139,12 +139,12 @@ fn a_plate_that_cannot_be_replaced_is_refused() {
         assert_eq!(refusal.reason.as_str(), reason);
         assert!(refusal.detail.contains("vehicle_license_plate") && !refusal.detail.contains("AB12"));
     }
-    for within in ["\"tenant\"", "1, 2"] {
-        let field = if within == "1, 2" {
-            "{\"vehicle_license_plate\":\"AB12CDE\"},2"
-        } else {
-            "\"vehicle_license_plate\":\"AB12CDE\",\"tenant\""
-        };
+    for (within, field) in [
+        ("\"tenant\"", "\"vehicle_license_plate\":\"AB12CDE\",\"tenant\""),
+        ("\"tenant\"", "\"vehicle\\u005flicense_plate\":\"AB12CDE\",\"tenant\""),
+        ("1, 2", "{\"vehicle_license_plate\":\"AB12CDE\"},2"),
+        ("1, 2", "[{\"\\u0076ehicle\\u005Flicense_plate\":\"AB12CDE\"}],\"\\ud800\\u00e9\""),
+    ] {
         let refusal = refused(&EVENT.replace(within, field), &grant(true, false));
         assert!(refusal.detail.starts_with("vehicle_license_plate: it belongs"), "{refusal:?}");
     }
