@@ -8,5 +8,6 @@ pub mod outputs;
 pub mod rest;
 pub mod role;
 pub mod share;
+pub mod snapshot;
 pub mod stage;
 mod tick;

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     rest::Silence,
-    stage::{Stage, StageError, StageRunner, Turn},
+    stage::{Losses, Stage, StageError, StageRunner, Turn},
 };
 use crate::ports::{
     PortResult,
@@ -41,6 +41,8 @@ pub struct PartitionStanding {
     pub lost: bool,
     /// Failures since the partition was assigned.
     pub failures: u64,
+    /// What went wrong with the keeping of its state since then.
+    pub losses: Losses,
 }
 
 /// Where stages write down how they stand. A clone is the same board.
@@ -290,6 +292,7 @@ impl<S: Stage> Work<S> {
         let committed = self.runner.committed_offset();
         self.board.change(partition, |standing| {
             standing.committed = committed.or(standing.committed);
+            standing.losses = self.runner.losses();
             if committed.is_some() {
                 (standing.trouble, standing.lost) = (None, false);
             }
