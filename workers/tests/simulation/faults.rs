@@ -16,6 +16,8 @@ pub(crate) enum FaultKind {
     /// The same of a commit to the lake.
     LostLakeCommit,
     AmbiguousLakeCommit,
+    /// A commit to the lake happened, and its owner crashed before he heard of it.
+    UnheardLakeCommit,
     /// Any other call that failed either way.
     FailedCall,
     /// Records were appended twice.
@@ -24,6 +26,14 @@ pub(crate) enum FaultKind {
     Zombie,
     /// The state store went back to what it held before.
     StoreRolledBack,
+    /// The state store went back to before its newest claim: the owner before owns the stage again.
+    ClaimRolledBack,
+    /// The state store lost everything, claims too.
+    StoreFlushed,
+    /// The log removed the records that every stage has a snapshot of.
+    LogExpired,
+    /// A snapshot was cut short.
+    TornSnapshot,
     /// Half a file was put.
     TornWrite,
     /// The wall clock jumped, or long stood still.
@@ -33,17 +43,22 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Crash,
         Self::ProcessCrash,
         Self::LostCommit,
         Self::AmbiguousCommit,
         Self::LostLakeCommit,
         Self::AmbiguousLakeCommit,
+        Self::UnheardLakeCommit,
         Self::FailedCall,
         Self::DuplicateDelivery,
         Self::Zombie,
         Self::StoreRolledBack,
+        Self::ClaimRolledBack,
+        Self::StoreFlushed,
+        Self::LogExpired,
+        Self::TornSnapshot,
         Self::TornWrite,
         Self::ClockJump,
         Self::Delay,
@@ -61,6 +76,9 @@ pub(crate) struct Mischief {
     pub(crate) hand_over: u64,
     pub(crate) checkpoint: u64,
     pub(crate) roll_back: u64,
+    pub(crate) claim_roll_back: u64,
+    pub(crate) flush: u64,
+    pub(crate) expire: u64,
     pub(crate) clock_jump: u64,
 }
 
@@ -71,5 +89,11 @@ pub(crate) const MISCHIEF: Mischief = Mischief {
     hand_over: 6,
     checkpoint: 4,
     roll_back: 1,
+    claim_roll_back: 1,
+    flush: 1,
+    expire: 4,
     clock_jump: 2,
 };
+
+/// Of the commits to the lake whose answer was lost, those whose owner crashes with it, per thousand.
+pub(crate) const UNHEARD: u64 = 400;

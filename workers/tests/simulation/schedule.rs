@@ -28,7 +28,7 @@ use parking_workers::{
 
 use crate::{
     chance::Chance,
-    faults::{FaultKind, MISCHIEF},
+    faults::{FaultKind, MISCHIEF, UNHEARD},
     planted::let_others_go,
     rules::TENANT,
     trace::Trace,
@@ -38,6 +38,8 @@ use crate::{
 const OWNERS: usize = 2;
 const MOST_STEPS: u64 = 60_000;
 const MOST_ROLL_BACKS: u64 = 2;
+const MOST_CLAIM_ROLL_BACKS: u64 = 3;
+const MOST_FLUSHES: u64 = 2;
 /// What a stage takes for silence.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -80,6 +82,10 @@ pub(crate) struct Schedule<'w> {
     positions: Vec<Rc<Cell<usize>>>,
     checkpoints: VecDeque<Checkpoint>,
     roll_backs: u64,
+    /// The store, and how many claims there were, before the claim that will be rolled back.
+    before_claim: Option<(Checkpoint, u64)>,
+    claim_roll_backs: u64,
+    flushes: u64,
 }
 
 impl<'w> Schedule<'w> {
@@ -104,6 +110,9 @@ impl<'w> Schedule<'w> {
             positions: (0..partitions).map(|_| Rc::default()).collect(),
             checkpoints: VecDeque::new(),
             roll_backs: 0,
+            before_claim: None,
+            claim_roll_backs: 0,
+            flushes: 0,
         };
         let play = |partition| world.players().iter().map(move |player| Task::Play(*player, partition));
         let stages = (0..partitions).flat_map(play);
@@ -131,9 +140,14 @@ impl<'w> Schedule<'w> {
                 continue;
             }
             self.world.trace.note(format_args!("{step} {:?} of {}", actor.task, actor.owner));
+            let unheard = self.world.trace.times(FaultKind::AmbiguousLakeCommit);
             if actor.life.as_mut().poll(&mut context).is_ready() {
                 // Only a producer ends: what it has to say is said.
                 actor.life = Box::pin(std::future::pending());
+            }
+            if self.world.trace.times(FaultKind::AmbiguousLakeCommit) > unheard && self.chance.hits(UNHEARD) {
+                self.crash(index);
+                self.world.trace.struck(FaultKind::UnheardLakeCommit, 1);
             }
             if step % 64 == 0 && self.is_done() {
                 break;
@@ -268,6 +282,17 @@ impl Schedule<'_> {
         if self.roll_backs < MOST_ROLL_BACKS && self.chance.hits(MISCHIEF.roll_back) {
             self.roll_back();
         }
+        self.roll_back_claim();
+        if self.flushes < MOST_FLUSHES && self.chance.hits(MISCHIEF.flush) {
+            self.world.flush();
+            self.flushes += 1;
+            self.world.trace.note(format_args!("store flushed"));
+            self.world.trace.struck(FaultKind::StoreFlushed, 1);
+        }
+        if self.chance.hits(MISCHIEF.expire) {
+            let partition = Partition::try_from(self.chance.index(self.positions.len())).unwrap();
+            self.world.expire(partition);
+        }
         if self.chance.hits(MISCHIEF.clock_jump) {
             self.jump_clock();
         }
@@ -309,6 +334,21 @@ impl Schedule<'_> {
             self.roll_backs += 1;
             self.world.trace.note(format_args!("store rolled back"));
             self.world.trace.struck(FaultKind::StoreRolledBack, 1);
+        }
+    }
+
+    /// Once something is claimed, the store goes back to before it.
+    fn roll_back_claim(&mut self) {
+        let claims = self.world.claims();
+        if let Some((checkpoint, _)) = self.before_claim.take_if(|(_, before)| claims > *before) {
+            self.world.roll_back(checkpoint);
+            self.checkpoints.clear();
+            self.world.trace.note(format_args!("claim rolled back"));
+            self.world.trace.struck(FaultKind::ClaimRolledBack, 1);
+        }
+        if self.claim_roll_backs < MOST_CLAIM_ROLL_BACKS && self.chance.hits(MISCHIEF.claim_roll_back) {
+            self.before_claim = Some((self.world.checkpoint(), claims));
+            self.claim_roll_backs += 1;
         }
     }
 

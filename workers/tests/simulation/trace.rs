@@ -57,6 +57,11 @@ impl Trace {
         *self.state().struck.entry(fault).or_default() += times;
     }
 
+    /// How often a fault struck so far.
+    pub(crate) fn times(&self, fault: FaultKind) -> u64 {
+        self.state().struck.get(&fault).copied().unwrap_or_default()
+    }
+
     /// Writes down what must never happen.
     pub(crate) fn wrong(&self, what: String) {
         self.note(format_args!("WRONG {what}"));
