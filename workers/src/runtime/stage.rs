@@ -311,8 +311,7 @@ impl<S: Stage> StageRunner<S> {
         if std::mem::take(&mut owned.stepped) > 0 && self.commit_stepped(owned).await? == Outcome::Fenced {
             return Ok(Outcome::Fenced);
         }
-        self.keep(owned).await;
-        Ok(Outcome::Stored)
+        Ok(self.keep(owned).await)
     }
 
     async fn commit_stepped(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
@@ -337,32 +336,37 @@ impl<S: Stage> StageRunner<S> {
     }
 
     /// Writes a snapshot where one is due. One that fails is tried again when the next is due.
-    async fn keep(&mut self, owned: &mut Owned<S>) {
-        let Some(place) = self.snapshots.as_ref().filter(|_| self.needs_snapshot(owned)) else { return };
+    async fn keep(&mut self, owned: &mut Owned<S>) -> Outcome {
+        let Some(place) = self.snapshots.as_ref().filter(|_| self.needs_snapshot(owned)) else {
+            return Outcome::Stored;
+        };
         let now = self.ports.clock.monotonic();
         if now < owned.snapshot_due {
-            return;
+            return Outcome::Stored;
         }
         owned.snapshot_due = now + place.limits.age.millis();
         match self.write_snapshot(place, owned).await {
-            Ok(()) => owned.kept = owned.base,
+            Ok(Outcome::Stored) => owned.kept = owned.base,
+            Ok(Outcome::Fenced) => return Outcome::Fenced,
             Err(error) => {
                 self.losses.snapshots += 1;
                 let (role, partition, error) = (self.key.role, self.key.partition, sentence(&error));
                 tracing::warn!(role, partition, "a snapshot of the state is tried again later: {error}");
             }
         }
+        Outcome::Stored
     }
 
     /// Writes down what the store holds: it answers the state of one moment, so that nobody who writes or empties
-    /// it meanwhile spoils a snapshot, and nothing in memory needs to be encoded whole.
-    async fn write_snapshot(&self, place: &SnapshotPlace, owned: &Owned<S>) -> PortResult<()> {
+    /// it meanwhile spoils a snapshot, and nothing in memory needs to be encoded whole. What came before the base
+    /// was published by this owner, whatever the outbox holds.
+    async fn write_snapshot(&self, place: &SnapshotPlace, owned: &Owned<S>) -> PortResult<Outcome> {
         let stored = self.ports.store.peek(&self.key).await?;
-        // Anything else is another owner's, or gone: the next commit finds out. What came before the base was
-        // published by this owner, whatever the outbox holds.
         let own = stored.filter(|stored| stored.log_id == owned.log_id && stored.next_offset == owned.base);
-        let Some(own) = own else { return Ok(()) };
-        Snapshots::of(place, &self.key, owned.log_id).write(own, owned.next_seq).await
+        // Anything else is another owner's, or gone.
+        let Some(own) = own else { return Ok(Outcome::Fenced) };
+        Snapshots::of(place, &self.key, owned.log_id).write(own, owned.next_seq).await?;
+        Ok(Outcome::Stored)
     }
 
     async fn publish(&self, token: Token, outbox: Vec<OutboxEntry>) -> Result<Outcome, StageError> {

@@ -333,7 +333,7 @@ async fn what_a_zombie_writes_leads_its_successor_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_emptied_before_a_snapshot_was_taken_makes_none_of_nothing() {
+async fn a_store_that_is_found_empty_when_a_snapshot_is_due_is_rebuilt_before_anything_new_comes() {
     let world = World::new();
     let mut runner = world.runner();
     for _ in 0..2 {
@@ -341,8 +341,11 @@ async fn a_store_that_is_emptied_before_a_snapshot_was_taken_makes_none_of_nothi
         until_idle(&mut runner).await;
     }
     world.lose(1);
-    runner.settle().await.unwrap();
-    assert_eq!(world.snapshots().await, [key(1)]);
+    world.clock.advance(AGE);
+    assert_eq!(runner.turn().await.unwrap(), Turn::Fenced);
+    assert_eq!(world.snapshots().await, [key(1)], "none is made of nothing");
+    until_idle(&mut runner).await;
+    assert_eq!((world.stored().await.next_offset, runner.losses().rebuilt), (2, Some(1)));
 }
 
 #[tokio::test]
