@@ -4,8 +4,16 @@
 //! its tasks run, and ready once it has talked to what its role cannot work without; trouble with a server is told in
 //! `/status` and passes without a restart of the process.
 
+#[cfg_attr(
+    not(all(feature = "kafka", feature = "redis")),
+    allow(dead_code, unused_imports, reason = "what the servers that are left out would need")
+)]
 mod connect;
 mod rules;
+#[cfg_attr(
+    not(all(feature = "kafka", feature = "redis")),
+    allow(dead_code, reason = "logins of the servers that are left out")
+)]
 mod secrets;
 mod site;
 mod stages;
