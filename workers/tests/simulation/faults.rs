@@ -68,32 +68,47 @@ impl FaultKind {
 /// Faults of calls, per thousand.
 pub(crate) const CALLS: Chances = Chances { lost: 12, ambiguous: 25, duplicate: 40, torn: 60, delay: 300 };
 
-/// Faults of tasks and stores, per thousand steps of the schedule.
-pub(crate) struct Mischief {
-    pub(crate) crash: u64,
-    pub(crate) process_crash: u64,
-    pub(crate) freeze: u64,
-    pub(crate) hand_over: u64,
-    pub(crate) checkpoint: u64,
-    pub(crate) roll_back: u64,
-    pub(crate) claim_roll_back: u64,
-    pub(crate) flush: u64,
-    pub(crate) expire: u64,
-    pub(crate) clock_jump: u64,
+/// What happens to tasks, stores and clocks between two steps of the schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mischief {
+    Crash,
+    CrashProcess,
+    Freeze,
+    HandOver,
+    Checkpoint,
+    RollBack,
+    RollBackClaim,
+    Flush,
+    Expire,
+    JumpClock,
 }
 
-pub(crate) const MISCHIEF: Mischief = Mischief {
-    crash: 5,
-    process_crash: 1,
-    freeze: 4,
-    hand_over: 6,
-    checkpoint: 4,
-    roll_back: 1,
-    claim_roll_back: 1,
-    flush: 1,
-    expire: 4,
-    clock_jump: 2,
-};
+/// How often each strikes, per thousand steps.
+const MISCHIEF: [(Mischief, u64); 10] = [
+    (Mischief::Crash, 5),
+    (Mischief::CrashProcess, 1),
+    (Mischief::Freeze, 4),
+    (Mischief::HandOver, 6),
+    (Mischief::Checkpoint, 4),
+    (Mischief::RollBack, 1),
+    (Mischief::RollBackClaim, 1),
+    (Mischief::Flush, 1),
+    (Mischief::Expire, 4),
+    (Mischief::JumpClock, 2),
+];
+
+impl Mischief {
+    /// What strikes, if anything, by a draw below a thousand.
+    pub(crate) fn of(mut drawn: u64) -> Option<Self> {
+        for (mischief, chance) in MISCHIEF {
+            if drawn < chance {
+                return Some(mischief);
+            }
+            drawn -= chance;
+        }
+        None
+    }
+}
 
 /// Of the commits to the lake whose answer was lost, those whose owner crashes with it, per thousand.
 pub(crate) const UNHEARD: u64 = 400;
