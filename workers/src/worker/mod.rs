@@ -6,7 +6,12 @@
 
 #[cfg_attr(
     not(all(feature = "kafka", feature = "redis")),
-    allow(dead_code, unused_imports, reason = "what the servers that are left out would need")
+    allow(
+        dead_code,
+        unused_imports,
+        clippy::unused_async,
+        reason = "what the servers that are left out would need"
+    )
 )]
 mod connect;
 mod rules;

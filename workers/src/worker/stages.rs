@@ -39,21 +39,18 @@ pub(super) async fn run(
     let inventory = inventory(&config)?;
     let limits = limits(config.events);
     let pipeline = config.pipeline.name.to_string();
-    match config.role {
-        Role::Alert => {
-            let LoadedRules { rules, report } = rules::load(&config.rules)?;
-            let board = Board::new(&config).with_rules(report);
-            let make = move |partition| {
-                let settings = Settings { tenant: pipeline.clone(), partition };
-                RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules, settings))
-            };
-            work(config, clock, stop, board, make).await
-        }
-        _ => {
-            let board = Board::new(&config);
-            let make = move |_| RoleStage::new(limits, &inventory, Occupancy::default());
-            work(config, clock, stop, board, make).await
-        }
+    if config.role == Role::Alert {
+        let LoadedRules { rules, report } = rules::load(&config.rules)?;
+        let board = Board::new(&config).with_rules(report);
+        let make = move |partition| {
+            let settings = Settings { tenant: pipeline.clone(), partition };
+            RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules, settings))
+        };
+        work(config, clock, stop, board, make).await
+    } else {
+        let board = Board::new(&config);
+        let make = move |_| RoleStage::new(limits, &inventory, Occupancy::default());
+        work(config, clock, stop, board, make).await
     }
 }
 
