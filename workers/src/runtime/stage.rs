@@ -121,7 +121,7 @@ pub struct StageRunner<S> {
     losses: Losses,
 }
 
-/// What went wrong with a stage's keeping, for those who report it.
+/// What went wrong with the keeping of a stage's state, for those who report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Where the state was taken up again after the store had last lost it or gone back.
@@ -200,7 +200,7 @@ impl<S: Stage> StageRunner<S> {
         self.owned.as_ref().map(|owned| &owned.stage)
     }
 
-    /// What went wrong with its keeping so far.
+    /// What went wrong with the keeping of its state so far.
     pub fn losses(&self) -> Losses {
         self.losses
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a state that the log still reaches is gone on from, even one that is older than a snapshot, as
 //! stepping again leads to the same; else the newest snapshot that can be read and that the log reaches is put
-//! back, whole and before anything is stepped. A claim that needs no snapshot does not wait for one.
+//! back, whole and before anything is stepped. A claim that needs no snapshot does not fail for the want of one.
 
 use std::collections::BTreeMap;
 
