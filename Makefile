@@ -107,6 +107,13 @@ bench: ## Measure throughput, start and memory, every answer checked (release bu
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all
 
+# This repository's own code is optimised for it, and no dependency: less time to build than it saves.
+.PHONY: seeds
+seeds: ## Run 10,000 seeds of the simulation, or PARKING_SEEDS of them
+	@.ci/install build
+	PARKING_SEEDS=$${PARKING_SEEDS:-10000} cargo test $(cargo_flags) --test simulation \
+		--config 'profile.dev.package.parking-workers.opt-level=3' -- every_seed --nocapture
+
 operator_release := $(CARGO_TARGET_DIR)/release/parking-operator
 
 # The test itself is no part of what is measured: it is built as every other test is.

@@ -37,7 +37,7 @@ pub struct Token {
 }
 
 /// Name of a block within its stage: a class and an id (`zone` and the zone's id, …).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct BlockKey {
     /// What the block holds; the stage's own numbering.
     pub class: u8,

@@ -11,6 +11,7 @@ pub mod outputs;
 pub mod rest;
 pub mod role;
 pub mod share;
+pub mod snapshot;
 pub mod stage;
 pub mod standing;
 mod tick;

@@ -257,6 +257,7 @@ impl<S: Stage> Work<S> {
         let committed = self.runner.committed_offset();
         self.board.change(source(partition), |standing| {
             standing.committed = committed.or(standing.committed);
+            standing.losses = self.runner.losses();
             if committed.is_some() {
                 (standing.trouble, standing.lost) = (None, false);
             }

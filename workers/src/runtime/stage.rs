@@ -1,7 +1,11 @@
 //! The loop of a stage: fetch, step each record, commit state with offset and outbox, publish, trim.
 //!
 //! Must not know what a stage does. Invariants (G2, G3): nothing is published before it is committed;
-//! the state in memory is dropped on every error and every fence, and loaded anew from the store.
+//! the state in memory is dropped on every error and every fence, and loaded anew from the store. A stage
+//! goes on without a snapshot that could not be written: no more than a loss of the store needs it.
+
+mod claim;
+mod error;
 
 use std::sync::Arc;
 
@@ -10,12 +14,21 @@ use parking_crds::{duration::Duration, event::Millis};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::{outputs::Outputs, tick};
-use crate::ports::{
-    PortError,
-    clock::Clock,
-    event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
-    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
+pub use error::StageError;
+
+use super::{
+    outputs::Outputs,
+    snapshot::{SnapshotPlace, Snapshots},
+    tick,
+};
+use crate::{
+    ports::{
+        PortResult,
+        clock::Clock,
+        event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
+        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Token},
+    },
+    sentence::sentence,
 };
 
 /// Why stored blocks could not be taken back.
@@ -96,56 +109,6 @@ pub enum Turn {
     Fenced,
 }
 
-/// Why a turn failed. The memory was dropped: the next turn loads it anew.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// A port failed.
-    #[error(transparent)]
-    Port(#[from] PortError),
-    /// Stored state cannot be read.
-    #[error("{role}/{partition}: the stored state cannot be read: {source}")]
-    State {
-        /// The role.
-        role: &'static str,
-        /// The partition.
-        partition: Partition,
-        /// Why.
-        source: BoxError,
-    },
-    /// Records were removed from the log before they were read (G9).
-    #[error(
-        "{role}/{partition}: the state stands at offset {next}, but the log begins at {start}: what lay between is lost; lengthen the retention, and forget this state to go on without it"
-    )]
-    Expired {
-        /// The role.
-        role: &'static str,
-        /// The partition.
-        partition: Partition,
-        /// Offset of the state.
-        next: Offset,
-        /// Oldest record of the log.
-        start: Offset,
-    },
-    /// The state belongs to a log that is not this one, or to more of it than there is (G9).
-    #[error(
-        "{role}/{partition}: the state stands at offset {next} of log {stored}, but the log is {found} and ends at {end}: restore the log, or use a new data folder"
-    )]
-    ForeignLog {
-        /// The role.
-        role: &'static str,
-        /// The partition.
-        partition: Partition,
-        /// Offset of the state.
-        next: Offset,
-        /// Log of the state.
-        stored: Uuid,
-        /// Log that is there.
-        found: Uuid,
-        /// Its end.
-        end: Offset,
-    },
-}
-
 /// Runs one stage on one partition.
 pub struct StageRunner<S> {
     ports: StagePorts,
@@ -153,7 +116,18 @@ pub struct StageRunner<S> {
     limits: CommitLimits,
     make: Box<dyn Fn() -> S + Send + Sync>,
     draw_owner: Box<dyn FnMut() -> Uuid + Send + Sync>,
+    snapshots: Option<SnapshotPlace>,
     owned: Option<Owned<S>>,
+    losses: Losses,
+}
+
+/// What went wrong with the keeping of a stage's state, for those who report it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Where the state was taken up again after the store had last lost it or gone back.
+    pub rebuilt: Option<Offset>,
+    /// Snapshots that could not be written.
+    pub snapshots: u64,
 }
 
 /// A stage in memory, and where it stands.
@@ -172,6 +146,10 @@ struct Owned<S> {
     since: Option<Millis>,
     /// When the first output since the last commit was made.
     outputs_since: Option<Millis>,
+    /// The committed offset that needs no snapshot: it has one, or was claimed.
+    kept: Offset,
+    /// When a later one needs a snapshot.
+    snapshot_due: Millis,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -184,7 +162,22 @@ impl<S: Stage> StageRunner<S> {
         draw_owner: impl FnMut() -> Uuid + Send + Sync + 'static,
     ) -> Self {
         let key = StageKey { role: S::ROLE, partition };
-        Self { ports, key, limits, make: Box::new(make), draw_owner: Box::new(draw_owner), owned: None }
+        Self {
+            ports,
+            key,
+            limits,
+            make: Box::new(make),
+            draw_owner: Box::new(draw_owner),
+            snapshots: None,
+            owned: None,
+            losses: Losses::default(),
+        }
+    }
+
+    /// The same, with snapshots of its state.
+    #[must_use]
+    pub fn with_snapshots(self, place: SnapshotPlace) -> Self {
+        Self { snapshots: Some(place), ..self }
     }
 
     /// Where the stage reads.
@@ -205,6 +198,11 @@ impl<S: Stage> StageRunner<S> {
     /// The stage in memory, if it is owned.
     pub fn stage(&self) -> Option<&S> {
         self.owned.as_ref().map(|owned| &owned.stage)
+    }
+
+    /// What went wrong with the keeping of its state so far.
+    pub fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// One turn of the loop.
@@ -246,16 +244,17 @@ impl<S: Stage> StageRunner<S> {
         Ok(turn)
     }
 
-    /// Commits and publishes what was stepped, whether that is due or not.
+    /// Commits and publishes what was stepped, and writes a snapshot, whether that is due or not.
     pub async fn settle(&mut self) -> Result<(), StageError> {
         let Some(mut owned) = self.owned.take() else { return Ok(()) };
+        owned.snapshot_due = self.ports.clock.monotonic();
         if self.commit(&mut owned).await? == Outcome::Stored {
             self.owned = Some(owned);
         }
         Ok(())
     }
 
-    /// Time until a commit is due; `None` where there is nothing to commit.
+    /// Time until a commit or a snapshot is due; `None` where there is nothing to keep.
     pub fn due_in(&self) -> Option<Duration> {
         let owned = self.owned.as_ref()?;
         let due = self.due_at(owned)?;
@@ -266,7 +265,12 @@ impl<S: Stage> StageRunner<S> {
         let by_age = owned.since.map(|since| since + self.limits.age.millis());
         let by_outputs = owned.outputs_since.zip(self.limits.outbox_delay);
         let by_outputs = by_outputs.map(|(since, delay)| since + delay.millis());
-        [by_age, by_outputs].into_iter().flatten().min()
+        let by_snapshot = self.needs_snapshot(owned).then_some(owned.snapshot_due);
+        [by_age, by_outputs, by_snapshot].into_iter().flatten().min()
+    }
+
+    fn needs_snapshot(&self, owned: &Owned<S>) -> bool {
+        self.snapshots.is_some() && owned.kept != owned.base
     }
 
     /// Records that may still be stepped before a commit.
@@ -295,67 +299,22 @@ impl<S: Stage> StageRunner<S> {
         Ok(())
     }
 
-    /// Whether the time or the outputs ask for a commit.
+    /// Whether the time or the outputs ask for a commit, or for a snapshot.
     fn is_due(&self, owned: &Owned<S>) -> bool {
         owned.outputs.len() >= self.limits.outputs
             || self.due_at(owned).is_some_and(|due| self.ports.clock.monotonic() >= due)
     }
 
-    async fn claim(&mut self) -> Result<Option<Owned<S>>, StageError> {
-        let owner = (self.draw_owner)();
-        let (token, stored) = self.ports.store.claim(&self.key, owner).await?;
-        // Asked after the claim: until then the owner before may append and commit beyond any end.
-        let facts = self.ports.log.facts(Stream::Events).await?;
-        let of_partition =
-            |offsets: &[Offset]| offsets.get(self.key.partition as usize).copied().unwrap_or(0);
-        let (start, end) = (of_partition(&facts.starts), of_partition(&facts.ends));
-        let mut stage = (self.make)();
-        let (mut base, mut next, mut next_seq) = (0, start, 0);
-        if let Some(stored) = stored {
-            self.check_log(&stored, facts.log_id, start, end)?;
-            stage.restore(&stored.blocks).map_err(|source| StageError::State {
-                role: self.key.role,
-                partition: self.key.partition,
-                source,
-            })?;
-            (base, next, next_seq) = (stored.next_offset, stored.next_offset, stored.next_seq);
-            if self.publish(token, stored.outbox).await? == Outcome::Fenced {
-                return Ok(None);
-            }
-        }
-        let outputs = Outputs::new(self.key.partition);
-        Ok(Some(Owned {
-            stage,
-            token,
-            log_id: facts.log_id,
-            base,
-            next,
-            stepped: 0,
-            next_seq,
-            outputs,
-            since: None,
-            outputs_since: None,
-        }))
-    }
-
-    fn check_log(&self, stored: &Stored, found: Uuid, start: Offset, end: Offset) -> Result<(), StageError> {
-        let StageKey { role, partition } = self.key;
-        let next = stored.next_offset;
-        if stored.log_id != found || next > end {
-            return Err(StageError::ForeignLog { role, partition, next, stored: stored.log_id, found, end });
-        }
-        if next < start {
-            return Err(StageError::Expired { role, partition, next, start });
-        }
-        Ok(())
-    }
-
-    /// Stores what was stepped since the last commit, and publishes it.
-    async fn commit(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
+    /// Stores what was stepped since the last commit, publishes it, and writes a snapshot where one is due.
+    async fn commit(&mut self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         (owned.since, owned.outputs_since) = (None, None);
-        if std::mem::take(&mut owned.stepped) == 0 {
-            return Ok(Outcome::Stored);
+        if std::mem::take(&mut owned.stepped) > 0 && self.commit_stepped(owned).await? == Outcome::Fenced {
+            return Ok(Outcome::Fenced);
         }
+        Ok(self.keep(owned).await)
+    }
+
+    async fn commit_stepped(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         let outbox: Vec<_> = (owned.next_seq..)
             .zip(owned.outputs.take())
             .map(|(seq, (stream, record))| OutboxEntry { seq, stream, record })
@@ -374,6 +333,40 @@ impl<S: Stage> StageRunner<S> {
         }
         (owned.base, owned.next_seq) = (owned.next, next_seq);
         self.publish(owned.token, outbox).await
+    }
+
+    /// Writes a snapshot where one is due. One that fails is tried again when the next is due.
+    async fn keep(&mut self, owned: &mut Owned<S>) -> Outcome {
+        let Some(place) = self.snapshots.as_ref().filter(|_| self.needs_snapshot(owned)) else {
+            return Outcome::Stored;
+        };
+        let now = self.ports.clock.monotonic();
+        if now < owned.snapshot_due {
+            return Outcome::Stored;
+        }
+        owned.snapshot_due = now + place.limits.age.millis();
+        match self.write_snapshot(place, owned).await {
+            Ok(Outcome::Stored) => owned.kept = owned.base,
+            Ok(Outcome::Fenced) => return Outcome::Fenced,
+            Err(error) => {
+                self.losses.snapshots += 1;
+                let (role, partition, error) = (self.key.role, self.key.partition, sentence(&error));
+                tracing::warn!(role, partition, "a snapshot of the state is tried again later: {error}");
+            }
+        }
+        Outcome::Stored
+    }
+
+    /// Writes down what the store holds: it answers the state of one moment, so that nobody who writes or empties
+    /// it meanwhile spoils a snapshot, and nothing in memory needs to be encoded whole. What came before the base
+    /// was published by this owner, whatever the outbox holds.
+    async fn write_snapshot(&self, place: &SnapshotPlace, owned: &Owned<S>) -> PortResult<Outcome> {
+        let stored = self.ports.store.peek(&self.key).await?;
+        let own = stored.filter(|stored| stored.log_id == owned.log_id && stored.next_offset == owned.base);
+        // Anything else is another owner's, or gone.
+        let Some(own) = own else { return Ok(Outcome::Fenced) };
+        Snapshots::of(place, &self.key, owned.log_id).write(own, owned.next_seq).await?;
+        Ok(Outcome::Stored)
     }
 
     async fn publish(&self, token: Token, outbox: Vec<OutboxEntry>) -> Result<Outcome, StageError> {

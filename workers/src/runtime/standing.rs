@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::stage::Losses;
 use crate::ports::event_log::{Offset, Partition, Stream, StreamPartition};
 
 /// How the work on one partition of a stream stands.
@@ -18,6 +19,8 @@ pub struct Standing {
     pub lost: bool,
     /// Failures since the partition was assigned.
     pub failures: u64,
+    /// What went wrong with the keeping of its state since then.
+    pub losses: Losses,
 }
 
 /// Where work on partitions is written down. A clone is the same board.

@@ -6,9 +6,22 @@
 
 #[cfg(feature = "s3")]
 mod archive;
+#[cfg_attr(
+    not(all(feature = "kafka", feature = "redis")),
+    allow(
+        dead_code,
+        unused_imports,
+        clippy::unused_async,
+        reason = "what the servers that are left out would need"
+    )
+)]
 mod connect;
 mod notify;
 mod rules;
+#[cfg_attr(
+    not(all(feature = "kafka", feature = "redis")),
+    allow(dead_code, reason = "logins of the servers that are left out")
+)]
 mod secrets;
 mod site;
 mod stages;

@@ -156,11 +156,24 @@ impl Board {
         let lag = IntGaugeVec::new(lag, &names)?;
         let failures = Opts::new("parking_stage_restarts_total", "How often a stage failed and began again.");
         let failures = IntCounterVec::new(failures, &names)?;
+        let unwritten = Opts::new("parking_snapshot_failures_total", "Snapshots that could not be written.");
+        let unwritten = IntCounterVec::new(unwritten, &names)?;
+        let rebuilt = Opts::new(
+            "parking_stage_rebuilt_offset",
+            "Where the state was taken up again after the store had last lost it.",
+        );
+        let rebuilt = IntGaugeVec::new(rebuilt, &names)?;
         registry.register(Box::new(lag.clone()))?;
         registry.register(Box::new(failures.clone()))?;
+        registry.register(Box::new(unwritten.clone()))?;
+        registry.register(Box::new(rebuilt.clone()))?;
         for (at, standing, end) in self.share_with_ends().await {
             let labels = [self.role.as_str(), at.stream.as_str(), &at.partition.to_string()];
             failures.with_label_values(&labels).inc_by(standing.failures);
+            unwritten.with_label_values(&labels).inc_by(standing.losses.snapshots);
+            if let Some(from) = standing.losses.rebuilt {
+                rebuilt.with_label_values(&labels).set(i64::try_from(from).unwrap_or(i64::MAX));
+            }
             if let Some((end, committed)) = end.zip(standing.committed) {
                 let behind = i64::try_from(end.saturating_sub(committed)).unwrap_or(i64::MAX);
                 lag.with_label_values(&labels).set(behind);

@@ -26,6 +26,7 @@ use crate::{
         rest::Silence,
         role::{Duty, RoleStage},
         share::Share,
+        snapshot::{SnapshotLimits, SnapshotPlace},
         stage::{CommitLimits, StagePorts, StageRunner},
     },
 };
@@ -74,9 +75,12 @@ async fn work<D: Duty + 'static>(
         tenant: config.pipeline.name.to_string(),
     };
     let (commit, make) = (commit_limits(config.commit), Arc::new(make));
+    let snapshots = SnapshotPlace { objects: connect::objects(&config)?, limits: SnapshotLimits::default() };
     let runner = move |partition| {
         let make = Arc::clone(&make);
-        StageRunner::new(ports.clone(), partition, commit, move || make(partition), Uuid::new_v4)
+        let runner =
+            StageRunner::new(ports.clone(), partition, commit, move || make(partition), Uuid::new_v4);
+        runner.with_snapshots(snapshots.clone())
     };
     let share = Share::new(membership, silence, board.share(), runner);
     let mut told = stop;

@@ -46,5 +46,10 @@ bugs! {
     a_torn_file_that_is_kept_is_found: TornFileKept by "a row that cannot be read",
     an_archives_memory_of_another_position_is_found: NewestMemoryTaken by "rows of table events",
     outputs_archived_twice_are_found: OriginsForgotten by "rows of table",
+    a_snapshot_that_names_a_later_offset_is_found: SnapshotOffsetTooLate by "totals:",
+    a_snapshot_of_another_partition_is_found: SnapshotOfAnotherPartition by "totals:",
+    a_torn_snapshot_that_is_believed_is_found: TornSnapshotBelieved by "totals",
+    a_stage_that_begins_anew_though_it_has_snapshots_is_found: SnapshotsNotFound by "totals:",
+    zones_that_are_not_rebuilt_are_found: ZonesNotRebuilt by ", zone",
     an_answer_before_the_record_is_durable_is_found: AnsweredBeforeDurable by "acknowledged records are not in the log",
 }

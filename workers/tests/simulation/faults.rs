@@ -16,6 +16,8 @@ pub(crate) enum FaultKind {
     /// The same of a commit to the lake.
     LostLakeCommit,
     AmbiguousLakeCommit,
+    /// A commit to the lake happened, and its owner crashed before he heard of it.
+    UnheardLakeCommit,
     /// Any other call that failed either way.
     FailedCall,
     /// Records were appended twice.
@@ -24,6 +26,14 @@ pub(crate) enum FaultKind {
     Zombie,
     /// The state store went back to what it held before.
     StoreRolledBack,
+    /// The state store went back to before its newest claim: the owner before owns the stage again.
+    ClaimRolledBack,
+    /// The state store lost everything, claims too.
+    StoreFlushed,
+    /// The log removed the records that every stage has a snapshot of.
+    LogExpired,
+    /// A snapshot was cut short.
+    TornSnapshot,
     /// Half a file was put.
     TornWrite,
     /// The wall clock jumped, or long stood still.
@@ -33,17 +43,22 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Crash,
         Self::ProcessCrash,
         Self::LostCommit,
         Self::AmbiguousCommit,
         Self::LostLakeCommit,
         Self::AmbiguousLakeCommit,
+        Self::UnheardLakeCommit,
         Self::FailedCall,
         Self::DuplicateDelivery,
         Self::Zombie,
         Self::StoreRolledBack,
+        Self::ClaimRolledBack,
+        Self::StoreFlushed,
+        Self::LogExpired,
+        Self::TornSnapshot,
         Self::TornWrite,
         Self::ClockJump,
         Self::Delay,
@@ -53,23 +68,47 @@ impl FaultKind {
 /// Faults of calls, per thousand.
 pub(crate) const CALLS: Chances = Chances { lost: 12, ambiguous: 25, duplicate: 40, torn: 60, delay: 300 };
 
-/// Faults of tasks and stores, per thousand steps of the schedule.
-pub(crate) struct Mischief {
-    pub(crate) crash: u64,
-    pub(crate) process_crash: u64,
-    pub(crate) freeze: u64,
-    pub(crate) hand_over: u64,
-    pub(crate) checkpoint: u64,
-    pub(crate) roll_back: u64,
-    pub(crate) clock_jump: u64,
+/// What happens to tasks, stores and clocks between two steps of the schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mischief {
+    Crash,
+    CrashProcess,
+    Freeze,
+    HandOver,
+    Checkpoint,
+    RollBack,
+    RollBackClaim,
+    Flush,
+    Expire,
+    JumpClock,
 }
 
-pub(crate) const MISCHIEF: Mischief = Mischief {
-    crash: 5,
-    process_crash: 1,
-    freeze: 4,
-    hand_over: 6,
-    checkpoint: 4,
-    roll_back: 1,
-    clock_jump: 2,
-};
+/// How often each strikes, per thousand steps.
+const MISCHIEF: [(Mischief, u64); 10] = [
+    (Mischief::Crash, 5),
+    (Mischief::CrashProcess, 1),
+    (Mischief::Freeze, 4),
+    (Mischief::HandOver, 6),
+    (Mischief::Checkpoint, 4),
+    (Mischief::RollBack, 1),
+    (Mischief::RollBackClaim, 1),
+    (Mischief::Flush, 1),
+    (Mischief::Expire, 4),
+    (Mischief::JumpClock, 2),
+];
+
+impl Mischief {
+    /// What strikes, if anything, by a draw below a thousand.
+    pub(crate) fn of(mut drawn: u64) -> Option<Self> {
+        for (mischief, chance) in MISCHIEF {
+            if drawn < chance {
+                return Some(mischief);
+            }
+            drawn -= chance;
+        }
+        None
+    }
+}
+
+/// Of the commits to the lake whose answer was lost, those whose owner crashes with it, per thousand.
+pub(crate) const UNHEARD: u64 = 400;

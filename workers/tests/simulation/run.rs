@@ -1,7 +1,7 @@
 //! One seed from its input to its judgement.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -14,7 +14,6 @@ use crate::{faults::FaultKind, oracle, planted::Plant, schedule::Schedule, trace
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) seed: u64,
-    pub(crate) hash: u64,
     pub(crate) records: usize,
     pub(crate) partitions: u32,
     pub(crate) steps: u64,
@@ -64,7 +63,6 @@ pub(crate) fn run(seed: u64, plant: Plant, trace: &Trace) -> Outcome {
     }
     Outcome {
         seed,
-        hash: trace.hash(),
         records: world.script.records(),
         partitions: world.script.partitions,
         steps,
@@ -87,7 +85,9 @@ struct Words<'a> {
 fn outputs(world: &World) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for stream in [Stream::DeadLetters, Stream::Alerts, Stream::Sessions] {
-        for bytes in (0..world.script.partitions).flat_map(|partition| world.records(stream, partition)) {
+        let all = (0..world.script.partitions).flat_map(|partition| world.records(stream, partition));
+        // Published again is not told again.
+        for bytes in all.collect::<BTreeSet<_>>() {
             let Words { record_type, reason, rule, state } =
                 serde_json::from_slice(&bytes).unwrap_or_default();
             let words: Vec<_> = [record_type, reason, rule, state].into_iter().flatten().collect();

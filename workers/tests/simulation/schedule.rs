@@ -4,6 +4,8 @@
 //! Invariant: nothing but the seed decides; every await of every task is a place where another may go
 //! on, where the task may be dropped, or where it may be left standing until it is a zombie.
 
+mod mischief;
+
 use std::{
     cell::Cell,
     collections::VecDeque,
@@ -16,10 +18,7 @@ use std::{
 use bytes::Bytes;
 use parking_crds::duration::Duration;
 use parking_workers::{
-    ports::{
-        clock::Clock as _,
-        event_log::{EventLog, Partition, Stream, StreamPartition},
-    },
+    ports::event_log::{EventLog, Partition, Stream, StreamPartition},
     runtime::{
         archive::{Archive, ArchiveError, Flush},
         stage::{Stage, StageError, StageRunner, Turn},
@@ -28,7 +27,7 @@ use parking_workers::{
 
 use crate::{
     chance::Chance,
-    faults::{FaultKind, MISCHIEF},
+    faults::{FaultKind, UNHEARD},
     planted::let_others_go,
     rules::TENANT,
     trace::Trace,
@@ -37,7 +36,8 @@ use crate::{
 
 const OWNERS: usize = 2;
 const MOST_STEPS: u64 = 60_000;
-const MOST_ROLL_BACKS: u64 = 2;
+/// So many happen before time goes on.
+const STEPS_OF_AN_INSTANT: u64 = 4;
 /// What a stage takes for silence.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -80,6 +80,10 @@ pub(crate) struct Schedule<'w> {
     positions: Vec<Rc<Cell<usize>>>,
     checkpoints: VecDeque<Checkpoint>,
     roll_backs: u64,
+    /// The store, and how many claims there were, before the claim that will be rolled back.
+    before_claim: Option<(Checkpoint, u64)>,
+    claim_roll_backs: u64,
+    flushes: u64,
 }
 
 impl<'w> Schedule<'w> {
@@ -104,6 +108,9 @@ impl<'w> Schedule<'w> {
             positions: (0..partitions).map(|_| Rc::default()).collect(),
             checkpoints: VecDeque::new(),
             roll_backs: 0,
+            before_claim: None,
+            claim_roll_backs: 0,
+            flushes: 0,
         };
         let play = |partition| world.players().iter().map(move |player| Task::Play(*player, partition));
         let stages = (0..partitions).flat_map(play);
@@ -123,7 +130,9 @@ impl<'w> Schedule<'w> {
         let mut context = Context::from_waker(Waker::noop());
         for step in 0..MOST_STEPS {
             self.step.set(step);
-            self.world.clock.advance(Duration::from_millis(self.chance.between(1, 40)));
+            if step.is_multiple_of(STEPS_OF_AN_INSTANT) {
+                self.world.clock.advance(Duration::from_millis(self.chance.between(4, 160)));
+            }
             self.make_mischief();
             let index = self.chance.index(self.actors.len());
             let actor = &mut self.actors[index];
@@ -131,11 +140,16 @@ impl<'w> Schedule<'w> {
                 continue;
             }
             self.world.trace.note(format_args!("{step} {:?} of {}", actor.task, actor.owner));
+            let unheard = self.world.trace.times(FaultKind::AmbiguousLakeCommit);
             if actor.life.as_mut().poll(&mut context).is_ready() {
                 // Only a producer ends: what it has to say is said.
                 actor.life = Box::pin(std::future::pending());
             }
-            if step % 64 == 0 && self.is_done() {
+            if self.world.trace.times(FaultKind::AmbiguousLakeCommit) > unheard && self.chance.hits(UNHEARD) {
+                self.crash(index);
+                self.world.trace.struck(FaultKind::UnheardLakeCommit, 1);
+            }
+            if step.is_multiple_of(64) && self.is_done() {
                 break;
             }
         }
@@ -231,96 +245,6 @@ impl Schedule<'_> {
     fn share_of_an_archive(&self) -> Vec<Partition> {
         let left_out = self.world.starts() % 5;
         (0..self.world.script.partitions).filter(|partition| u64::from(*partition) != left_out).collect()
-    }
-}
-
-/// What the world does.
-impl Schedule<'_> {
-    fn make_mischief(&mut self) {
-        let step = self.step.get();
-        if self.chance.hits(MISCHIEF.crash) {
-            let index = self.chance.index(self.actors.len());
-            self.crash(index);
-            self.world.trace.struck(FaultKind::Crash, 1);
-        }
-        if self.chance.hits(MISCHIEF.process_crash) {
-            let owner = self.chance.index(OWNERS);
-            let of_owner: Vec<_> =
-                (0..self.actors.len()).filter(|index| self.actors[*index].owner == owner).collect();
-            for index in of_owner {
-                self.crash(index);
-            }
-            self.world.trace.struck(FaultKind::ProcessCrash, 1);
-        }
-        if self.chance.hits(MISCHIEF.freeze) {
-            let index = self.chance.index(self.actors.len());
-            self.actors[index].frozen_until = step + 50 + self.chance.below(600);
-        }
-        if self.chance.hits(MISCHIEF.hand_over) {
-            self.hand_over();
-        }
-        if self.chance.hits(MISCHIEF.checkpoint) {
-            self.checkpoints.push_back(self.world.checkpoint());
-            if self.checkpoints.len() > 4 {
-                self.checkpoints.pop_front();
-            }
-        }
-        if self.roll_backs < MOST_ROLL_BACKS && self.chance.hits(MISCHIEF.roll_back) {
-            self.roll_back();
-        }
-        if self.chance.hits(MISCHIEF.clock_jump) {
-            self.jump_clock();
-        }
-    }
-
-    /// The task ends where it stands, and starts anew.
-    fn crash(&mut self, index: usize) {
-        let Actor { owner, task, .. } = self.actors[index];
-        self.world.trace.note(format_args!("crash of {task:?} of {owner}"));
-        let life = self.begin(owner, task);
-        self.actors[index].life = life;
-    }
-
-    /// Another owner gets a stage. The one before may be told, find out, or fight.
-    fn hand_over(&mut self) {
-        let seat = Rc::clone(&self.seats[self.chance.index(self.seats.len())]);
-        let before = seat.holder.get();
-        let after = (before + 1) % OWNERS;
-        seat.holder.set(after);
-        seat.believes[after].set(true);
-        if self.chance.hits(300) {
-            seat.believes[before].set(false);
-        }
-        if self.chance.hits(200) {
-            seat.contested_until.set(self.step.get() + 400);
-        }
-        self.world.trace.note(format_args!("handed over from {before} to {after}"));
-    }
-
-    fn roll_back(&mut self) {
-        if self.checkpoints.is_empty() {
-            return;
-        }
-        let index = self.chance.index(self.checkpoints.len());
-        if let Some(checkpoint) = self.checkpoints.remove(index) {
-            self.world.roll_back(checkpoint);
-            // What was kept after it is of a time that never was.
-            self.checkpoints.truncate(index);
-            self.roll_backs += 1;
-            self.world.trace.note(format_args!("store rolled back"));
-            self.world.trace.struck(FaultKind::StoreRolledBack, 1);
-        }
-    }
-
-    fn jump_clock(&mut self) {
-        let clock = &self.world.clock;
-        if self.chance.hits(300) {
-            clock.advance(Duration::from_secs(self.chance.between(60, 900)));
-        } else {
-            let hours = 3_600_000 * 5;
-            clock.jump_to(clock.now() + self.chance.between(-hours, hours));
-        }
-        self.world.trace.struck(FaultKind::ClockJump, 1);
     }
 }
 

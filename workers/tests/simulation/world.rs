@@ -1,6 +1,7 @@
 //! The stores of a run, which outlive every task, and what reaches them through faults.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     pin::pin,
     sync::{
@@ -15,15 +16,13 @@ use parking_crds::duration::Duration;
 use parking_workers::{
     adapters::{
         decorate::{Chances, Fault, FaultPlan, Faulty},
-        memory::{
-            MemoryClock, MemoryEventLog, MemoryLake, MemoryObjectStore, MemoryStateStore, StateCheckpoint,
-            VisibleFile,
-        },
+        memory::{MemoryClock, MemoryEventLog, MemoryLake, MemoryStateStore, StateCheckpoint, VisibleFile},
     },
     domain::alert::Settings,
     ports::{
         event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
         lake::{Lake as _, Position, Table},
+        object_store::ObjectStore,
         state_store::{BlockKey, StageKey, StateStore, Stored, Token},
     },
     runtime::{
@@ -31,6 +30,7 @@ use parking_workers::{
         archive::{Archive, ArchivePorts, ArchiveSettings, NdjsonEncoder, RollAfter},
         occupancy::Occupancy,
         role::{Duty, RoleStage, Together},
+        snapshot::{SnapshotLimits, SnapshotPlace},
         stage::{CommitLimits, Stage, StagePorts, StageRunner},
     },
 };
@@ -60,9 +60,11 @@ pub(crate) struct World {
     log: MemoryEventLog,
     store: MemoryStateStore,
     lake: MemoryLake,
-    objects: MemoryObjectStore,
     doubles: Doubles,
+    /// Records of events that the log has removed, by partition.
+    expired: Vec<RefCell<Vec<Bytes>>>,
     commit: CommitLimits,
+    snapshots: SnapshotLimits,
     roll: RollAfter,
     owners: Arc<AtomicU64>,
     /// One process has both duties of a partition.
@@ -92,6 +94,7 @@ struct Doubles {
     log: Log,
     store: Store,
     lake: Lake,
+    objects: Objects,
 }
 
 /// The state store and its ledger at one time.
@@ -111,6 +114,7 @@ impl World {
             log: Log::new(log.clone(), plant),
             store: Store::new(store.clone(), plant, ledger.clone(), trace.clone()),
             lake: Lake::new(lake.clone(), plant),
+            objects: Objects::new(plant, trace.clone()),
         };
         let commit = CommitLimits {
             records: 6 + chance.below(30),
@@ -124,7 +128,9 @@ impl World {
             bytes: 64 * 1024,
             age: chance.hits(500).then(|| Duration::from_secs(3)),
         };
+        let snapshots = SnapshotLimits { age: Duration::from_millis(chance.between(500, 8_000)) };
         Self {
+            expired: (0..script.partitions).map(|_| RefCell::default()).collect(),
             script,
             trace,
             clock: MemoryClock::new(1_760_700_000_000),
@@ -135,9 +141,9 @@ impl World {
             log,
             store,
             lake,
-            objects: MemoryObjectStore::default(),
             doubles,
             commit,
+            snapshots,
             roll,
             owners: Arc::default(),
             is_together: chance.hits(500),
@@ -147,6 +153,11 @@ impl World {
     /// The log as producers and stages meet it.
     pub(crate) fn faulty_log(&self) -> Arc<dyn EventLog> {
         let faulty = Faulty::new(self.doubles.log.clone(), self.plan.clone());
+        Arc::new(Witness::new(faulty, self.trace.clone()))
+    }
+
+    fn faulty_objects(&self) -> Arc<dyn ObjectStore> {
+        let faulty = Faulty::new(self.doubles.objects.clone(), self.objects_plan.clone());
         Arc::new(Witness::new(faulty, self.trace.clone()))
     }
 
@@ -167,7 +178,8 @@ impl World {
         let (plant, owners) = (self.plant, Arc::clone(&self.owners));
         let make = move || Flawed::new(make(), plant);
         let draw = move || Uuid::from_u128(u128::from(owners.fetch_add(1, Ordering::Relaxed)));
-        StageRunner::new(self.stage_ports(), partition, self.commit, make, draw)
+        let place = SnapshotPlace { objects: self.faulty_objects(), limits: self.snapshots };
+        StageRunner::new(self.stage_ports(), partition, self.commit, make, draw).with_snapshots(place)
     }
 
     fn role_stage<D: Duty + 'static>(
@@ -210,12 +222,10 @@ impl World {
 
     pub(crate) fn archive(&self, owner: u64, partitions: Vec<Partition>) -> Archive {
         let lake = Faulty::new(self.doubles.lake.clone(), self.plan.clone());
-        let objects = Objects::new(self.objects.clone(), self.plant);
-        let objects = Faulty::new(objects, self.objects_plan.clone());
         let ports = ArchivePorts {
             log: self.faulty_log(),
             lake: Arc::new(Witness::new(lake, self.trace.clone())),
-            objects: Arc::new(Witness::new(objects, self.trace.clone())),
+            objects: self.faulty_objects(),
             clock: Arc::new(self.clock.clone()),
             encoder: Arc::new(NdjsonEncoder),
         };
@@ -262,10 +272,43 @@ impl World {
         self.ledger.roll_back(to.ledger);
     }
 
-    /// All records of a partition.
+    /// Everything in the state store is gone.
+    pub(crate) fn flush(&self) {
+        self.store.flush();
+        self.ledger.roll_back(BTreeMap::new());
+    }
+
+    /// Claims so far, those that were forgotten too.
+    pub(crate) fn claims(&self) -> u64 {
+        self.ledger.claims()
+    }
+
+    /// Removes the events of a partition that nobody needs again: each stage has a snapshot after them, and the
+    /// lake has them.
+    pub(crate) fn expire(&self, partition: Partition) {
+        let archived = self.position(Table::Events, partition).map_or(0, |position| position.last_offset + 1);
+        let kept = |player: &Player| {
+            at_once(self.doubles.objects.newest_snapshot(player.role(), partition)).unwrap_or(0)
+        };
+        let before = self.players().iter().map(kept).fold(archived, Offset::min);
+        let start = self.expired[partition as usize].borrow().len();
+        let mut records = self.records(Stream::Events, partition);
+        records.truncate(usize::try_from(before).unwrap());
+        if records.len() > start {
+            self.expired[partition as usize].replace(records);
+            self.log.expire(StreamPartition { stream: Stream::Events, partition }, before);
+            self.trace.note(format_args!("partition {partition} expired up to {before}"));
+            self.trace.struck(FaultKind::LogExpired, 1);
+        }
+    }
+
+    /// All records of a partition, those that the log has removed too.
     pub(crate) fn records(&self, stream: Stream, partition: Partition) -> Vec<Bytes> {
         let at = StreamPartition { stream, partition };
-        let mut records = Vec::new();
+        let mut records = match stream {
+            Stream::Events => self.expired[partition as usize].borrow().clone(),
+            _ => Vec::new(),
+        };
         loop {
             let fetched = at_once(self.log.read(at, records.len() as Offset, usize::MAX)).unwrap();
             if fetched.records.is_empty() {

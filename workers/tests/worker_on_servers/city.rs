@@ -46,6 +46,7 @@ use crate::{
     process::Process,
     receiver::{Receiver, SIGNING_KEY},
     reference::{self, Outputs, Reference, birmingham, readings},
+    topology,
 };
 
 static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
@@ -99,7 +100,10 @@ impl City {
     pub(crate) async fn on(broker: &Broker, redis: &Redis) -> Self {
         let deployment = birmingham();
         let topics = Topics::random(i32::try_from(deployment.partitions()).unwrap());
-        topics.make(broker).await;
+        let mut settings = topology::topic_settings();
+        // A test that takes its time shall find what it wrote.
+        settings.insert("retention.ms".to_owned(), "3600000".to_owned());
+        topics.make_with(broker, &settings).await;
         let log = topics.settings(broker);
         let store = Store::Redis {
             sentinels: redis.sentinels().iter().map(ToString::to_string).collect(),

@@ -61,8 +61,15 @@ impl Process {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return began.elapsed();
             }
-            assert!(began.elapsed() < READY, "{} is not ready:\n{}", self.name, self.printed());
+            assert!(began.elapsed() < READY, "{} is not ready: {}", self.name, self.status().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn status(&self) -> String {
+        match reqwest::get(format!("http://{}/status", self.address)).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
         }
     }
 

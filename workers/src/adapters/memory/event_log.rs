@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::locked;
 use crate::ports::{
-    PortResult,
+    ErrorKind, PortError, PortResult,
     event_log::{
         EventLog, Fetched, Mark, MarkedLog, Offset, Partition, Parts, Records, Stream, StreamFacts,
         StreamPartition,
@@ -24,12 +24,14 @@ use crate::ports::{
 /// Batches by first offset.
 #[derive(Debug, Default)]
 struct PartitionLog {
+    /// Records before it were removed.
+    start: Offset,
     batches: BTreeMap<Offset, Records>,
 }
 
 impl PartitionLog {
     fn end(&self) -> Offset {
-        self.batches.last_key_value().map_or(0, |(first, records)| first + records.len() as Offset)
+        self.batches.last_key_value().map_or(self.start, |(first, records)| first + records.len() as Offset)
     }
 
     fn push(&mut self, records: Records) -> Offset {
@@ -48,6 +50,12 @@ impl PartitionLog {
             .and_then(|(first, batch)| batch.part(usize::try_from(from - first).ok()?, limit))
             .unwrap_or_default();
         Fetched { first_offset: from, records }
+    }
+
+    fn expire(&mut self, before: Offset) {
+        self.start = before.clamp(self.start, self.end());
+        let start = self.start;
+        self.batches.retain(|first, records| first + records.len() as Offset > start);
     }
 }
 
@@ -79,6 +87,12 @@ impl MemoryEventLog {
         Self { log: Arc::new(Log { id: log_id, partitions, logs: Mutex::default(), ends }) }
     }
 
+    /// Removes the records before an offset, as retention does.
+    pub fn expire(&self, at: StreamPartition, before: Offset) {
+        let mut stored = locked(&self.log.logs);
+        stored.logs.entry((at.stream, at.partition)).or_default().expire(before);
+    }
+
     fn write(&self, parts: Parts, mark: Option<Mark>) -> PortResult<Vec<Offset>> {
         for (at, _) in &parts {
             self.end_of(*at)?;
@@ -106,6 +120,14 @@ impl MemoryEventLog {
     }
 }
 
+fn expired(at: StreamPartition, from: Offset, start: Offset) -> PortError {
+    PortError::caused(
+        ErrorKind::Invalid,
+        format!("reading {at}"),
+        format!("it begins at {start}, after {from}"),
+    )
+}
+
 #[async_trait]
 impl EventLog for MemoryEventLog {
     async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
@@ -116,7 +138,10 @@ impl EventLog for MemoryEventLog {
         self.end_of(at)?;
         let stored = locked(&self.log.logs);
         let nothing = || Fetched { first_offset: from, records: Records::default() };
-        Ok(stored.logs.get(&(at.stream, at.partition)).map_or_else(nothing, |log| log.read(from, limit)))
+        match stored.logs.get(&(at.stream, at.partition)) {
+            Some(log) if from < log.start => Err(expired(at, from, log.start)),
+            log => Ok(log.map_or_else(nothing, |log| log.read(from, limit))),
+        }
     }
 
     async fn arrived(&self, at: StreamPartition, offset: Offset) -> PortResult<()> {
@@ -130,7 +155,10 @@ impl EventLog for MemoryEventLog {
         let ends = (0..self.log.partitions)
             .map(|partition| Ok(*self.end_of(StreamPartition { stream, partition })?.borrow()))
             .collect::<PortResult<Vec<_>>>()?;
-        Ok(StreamFacts { log_id: self.log.id, starts: vec![0; ends.len()], ends })
+        let stored = locked(&self.log.logs);
+        let start = |partition| stored.logs.get(&(stream, partition)).map_or(0, |log| log.start);
+        let starts = (0..self.log.partitions).map(start).collect();
+        Ok(StreamFacts { log_id: self.log.id, starts, ends })
     }
 }
 

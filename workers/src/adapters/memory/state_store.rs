@@ -1,6 +1,7 @@
 //! The state store in memory.
 //!
-//! A checkpoint of it can be put back, as a store does that fails over to a replica that lags.
+//! A checkpoint of it can be put back, as a store does that fails over to a replica that lags, and it can be
+//! emptied.
 
 use std::{
     collections::BTreeMap,
@@ -84,6 +85,11 @@ impl MemoryStateStore {
     /// Puts a checkpoint back: later commits, trims and claims are forgotten.
     pub fn roll_back(&self, to: StateCheckpoint) {
         *locked(&self.stages) = to.stages;
+    }
+
+    /// Forgets everything, claims too.
+    pub fn flush(&self) {
+        locked(&self.stages).clear();
     }
 }
 

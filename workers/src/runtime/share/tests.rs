@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    adapters::memory::{MemoryClock, MemoryEventLog, MemoryStateStore},
+    adapters::memory::{MemoryClock, MemoryEventLog, MemoryObjectStore, MemoryStateStore},
     ports::{
         ErrorKind, PortError,
         event_log::{EventLog, Records},
@@ -19,6 +19,7 @@ use crate::{
     },
     runtime::{
         outputs::Outputs,
+        snapshot::{SnapshotLimits, SnapshotPlace},
         stage::{BoxError, CommitLimits, StagePorts},
     },
 };
@@ -118,6 +119,7 @@ impl StateStore for Store {
 struct World {
     log: MemoryEventLog,
     store: Store,
+    objects: MemoryObjectStore,
     clock: MemoryClock,
     board: ShareBoard,
     group: Arc<Group>,
@@ -143,7 +145,8 @@ impl World {
             left: AtomicBool::new(false),
         };
         let (store, clock) = (Store::default(), MemoryClock::new(0));
-        Self { log, store, clock, board: ShareBoard::default(), group: Arc::new(group), tell, asked }
+        let objects = MemoryObjectStore::default();
+        Self { log, store, objects, clock, board: ShareBoard::default(), group: Arc::new(group), tell, asked }
     }
 
     fn runner(&self, partition: Partition) -> StageRunner<Reading> {
@@ -153,7 +156,9 @@ impl World {
             clock: Arc::new(self.clock.clone()),
         };
         let limits = CommitLimits { age: LONG, outbox_delay: Some(LONG), ..CommitLimits::default() };
-        StageRunner::new(ports, partition, limits, || Reading, || Uuid::from_u128(1))
+        StageRunner::new(ports, partition, limits, || Reading, || Uuid::from_u128(1)).with_snapshots(
+            SnapshotPlace { objects: Arc::new(self.objects.clone()), limits: SnapshotLimits::default() },
+        )
     }
 
     /// Runs a share beside the story, and stops it at the story's end.
@@ -272,6 +277,23 @@ async fn trouble_with_one_partition_is_told_holds_back_no_other_and_passes() {
             assert_eq!(world.board.read()[&source(0)].trouble, None);
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_state_that_was_rebuilt_is_told_on_the_board() {
+    let world = World::new(&["a"]).await;
+    let assign = async {
+        world.tell.send(Change::Assigned(vec![0])).unwrap();
+        world.until_taken_over(0).await;
+    };
+    world.run(assign).await;
+    world.store.inner.flush();
+    let assign_again = async {
+        world.tell.send(Change::Assigned(vec![0])).unwrap();
+        world.until(|board| board.get(&source(0)).is_some_and(|one| one.committed.is_some())).await;
+        assert_eq!(world.board.read()[&source(0)].losses.rebuilt, Some(1));
+    };
+    world.run(assign_again).await;
 }
 
 #[tokio::test]

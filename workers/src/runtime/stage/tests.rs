@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     adapters::memory::{MemoryClock, MemoryEventLog, MemoryStateStore},
-    ports::PortResult,
+    ports::{PortResult, event_log::Records, state_store::Stored},
 };
 
 const AT: StreamPartition = StreamPartition { stream: Stream::Events, partition: 0 };

@@ -9,7 +9,10 @@ mod store;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
 };
 
@@ -63,16 +66,28 @@ pub(crate) enum Plant {
     OriginsForgotten,
     /// The log answers before records are durable, and loses some.
     AnsweredBeforeDurable,
+    /// A snapshot names a later offset than the one of its blocks.
+    SnapshotOffsetTooLate,
+    /// A snapshot is taken whose blocks are of another partition.
+    SnapshotOfAnotherPartition,
+    /// What is left of a snapshot that was cut short is taken for all of it.
+    TornSnapshotBelieved,
+    /// A stage whose state is lost begins where the log begins, though it has snapshots.
+    SnapshotsNotFound,
+    /// A rebuild does not put the zones back.
+    ZonesNotRebuilt,
 }
 
 /// Who owns which stage, as the claims that the store answered say: outlives every owner.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger {
     tokens: Arc<Mutex<BTreeMap<StageKey, Token>>>,
+    claims: Arc<AtomicU64>,
 }
 
 impl Ledger {
     fn claimed(&self, stage: &StageKey, token: Token) {
+        self.claims.fetch_add(1, Ordering::Relaxed);
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone(), token);
     }
 
@@ -83,6 +98,11 @@ impl Ledger {
     /// What is known now, to be put back with the store.
     pub(crate) fn checkpoint(&self) -> BTreeMap<StageKey, Token> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Claims so far, those that were forgotten too.
+    pub(crate) fn claims(&self) -> u64 {
+        self.claims.load(Ordering::Relaxed)
     }
 
     pub(crate) fn roll_back(&self, to: BTreeMap<StageKey, Token>) {

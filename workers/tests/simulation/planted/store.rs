@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_workers::{
     adapters::memory::MemoryStateStore,
+    domain::track::Tracker,
     ports::{
         PortResult,
         event_log::Stream,
@@ -66,6 +67,10 @@ impl Store {
                 commit.blocks.clear();
             }
             Plant::RevisionsRestarted => self.restart_revisions(&mut commit),
+            // Only a rebuild brings blocks and no output where nothing is stored.
+            Plant::ZonesNotRebuilt if commit.outbox.is_empty() && self.inner.peek(stage).await?.is_none() => {
+                commit.blocks.retain(|(key, _)| key.class != Tracker::CLASS);
+            }
             _ => {}
         }
         self.inner.commit(stage, commit).await
@@ -110,7 +115,7 @@ impl StateStore for Store {
         let owner = self.ledger.owner(stage);
         let (token, base, next) = (commit.token, commit.base, commit.next);
         let outcome = self.apply(stage, commit).await?;
-        let replaced = owner.is_some_and(|owner| owner != token);
+        let replaced = owner != Some(token);
         self.trace.note(format_args!("{}/{} commit {base}..{next} {outcome:?}", stage.role, stage.partition));
         if replaced {
             self.trace.struck(FaultKind::Zombie, 1);
