@@ -98,7 +98,9 @@ soak: ## Kill a running pipeline 200 times (release build) and the operator at e
 	@.ci/install all
 	cargo build $(cargo_flags) --release --bin parking
 	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
-	cargo build $(cargo_flags) --bin parking-operator
+	cargo build $(cargo_flags) --bins
+	PARKING_KILLS=1000 PARKING_BROKER_RESTARTS=20 PARKING_MASTERS=20 \
+		cargo test $(cargo_flags) --test worker_on_servers row_ -- --include-ignored --nocapture --test-threads=1
 	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
 
 .PHONY: bench

@@ -1,15 +1,15 @@
 //! A member's share of the partitions: one stage each, begun and ended as the group says.
 //!
 //! Must not know what a stage does. Invariants: a partition that is asked back is committed before it is released;
-//! one that was lost is dropped as it stands; trouble with one partition holds back no other, is told on the board,
-//! and is tried again without end, more and more slowly.
+//! one that was lost is dropped as it stands; trouble with one partition, a panic too, holds back no other, is told on
+//! the board, and is tried again without end, more and more slowly.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_crds::{duration::Duration, event::Millis};
 use tokio::{
     sync::watch,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 
 use super::{
@@ -46,7 +46,7 @@ pub struct Share<M> {
     silence: Silence,
     make: M,
     board: ShareBoard,
-    stages: JoinSet<Partition>,
+    stages: JoinSet<()>,
     tasks: BTreeMap<Partition, Task>,
     /// What was reported last.
     told: Vec<(Partition, Offset)>,
@@ -78,6 +78,7 @@ where
         loop {
             tokio::select! {
                 change = membership.change() => self.apply(change?).await,
+                Some(Err(error)) = self.stages.join_next() => self.begin_again(&error),
                 () = clock.pause(REPORT) => self.report().await,
                 () = &mut stop => break,
             }
@@ -91,7 +92,8 @@ where
         match change {
             Change::Assigned(partitions) => {
                 for partition in partitions {
-                    self.begin(partition);
+                    self.board.set(source(partition), Standing::default());
+                    self.begin(partition, Duration::ZERO);
                 }
                 self.board.joined();
             }
@@ -112,9 +114,8 @@ where
     }
 
     #[expect(clippy::disallowed_methods, reason = "partitions of a share run side by side")]
-    fn begin(&mut self, partition: Partition) {
+    fn begin(&mut self, partition: Partition, after: Duration) {
         let (order, orders) = watch::channel(Order::Work);
-        self.board.set(source(partition), Standing::default());
         let work = Work {
             runner: (self.make)(partition),
             membership: Arc::clone(&self.membership),
@@ -123,10 +124,27 @@ where
             orders,
         };
         let abort = self.stages.spawn(async move {
+            work.unless_ordered(work.silence.clock.pause(after)).await;
             work.run(partition).await;
-            partition
         });
         self.tasks.insert(partition, Task { order, abort });
+    }
+
+    /// A stage that panicked begins again as if it had been killed.
+    fn begin_again(&mut self, ended: &JoinError) {
+        let panicked = |task: &&Task| task.abort.id() == ended.id() && ended.is_panic();
+        let mut tasks = self.tasks.iter();
+        let Some(partition) = tasks.find_map(|(partition, task)| panicked(&task).then_some(*partition))
+        else {
+            return;
+        };
+        tracing::error!(partition, "a stage panicked, beginning again: {ended}");
+        self.board.change(source(partition), |standing| {
+            standing.trouble =
+                Some(format!("its stage panicked, which is an error of this program: {ended}"));
+            standing.failures += 1;
+        });
+        self.begin(partition, Duration::from_millis(LONGEST_PAUSE));
     }
 
     /// Lets stages commit what they have done, tells how far they came, and ends them.
@@ -236,9 +254,12 @@ impl<S: Stage> Work<S> {
     async fn until_current(&mut self, partition: Partition) -> Result<(), StageError> {
         let committed = self.board.read().get(&source(partition)).and_then(|standing| standing.committed);
         let Some(committed) = committed else { return Ok(()) };
-        while *self.orders.borrow() == Order::Work
-            && !self.membership.is_current((partition, committed)).await?
-        {
+        while *self.orders.borrow_and_update() == Order::Work {
+            let mut orders = self.orders.clone();
+            tokio::select! {
+                current = self.membership.is_current((partition, committed)) => if current? { break },
+                _ = orders.changed() => break,
+            }
             let clock = Arc::clone(&self.silence.clock);
             self.unless_ordered(clock.pause(REPORT)).await;
         }

@@ -1,23 +1,26 @@
 //! The role that brings the streams into the lake.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use parking_crds::worker_config::{Lake as LakeConfig, WorkerConfig};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    WorkerError, connect, inventory, listen,
+    WorkerError, connect, inventory, joins_again, listen,
     site::{Board, Site},
     stages::limits,
-    upkeep,
+    told, upkeep,
 };
 use crate::{
     adapters::lake::{DeltaLake, LogSources, MaintenanceSettings, ParquetEncoder},
     ports::{
         PortResult,
         clock::Clock,
-        event_log::{EventLog, Stream},
+        event_log::{EventLog, Partition, Stream},
         lake::Table,
     },
     runtime::{
@@ -56,30 +59,29 @@ pub(super) async fn run(
         inventory: Arc::clone(&inventory),
         jitter: Uuid::new_v4().as_u64_pair().0,
     };
-    let membership = connect::membership(&config, Stream::Events)?;
     board.connected(log);
     let upkeep = upkeep::start(&lake, &inventory, &clock, board.share(), maintenance(&config));
-    let mut told = stop;
     let share = board.share();
-    let shared = joint_share::run(
-        membership.as_ref(),
-        &share,
-        async move { drop(told.wait_for(|stop| *stop).await) },
-        |partitions| {
+    loop {
+        let membership = connect::membership(&config, Stream::Events)?;
+        let begin = |partitions: &BTreeSet<Partition>| {
             let settings =
                 ArchiveSettings { partitions: partitions.iter().copied().collect(), ..settings.clone() };
             let archive = Archive::new(ports.clone(), settings);
             ArchiveShare::new(archive, partitions, Arc::clone(&clock), Arc::clone(&membership), share.clone())
-        },
-    );
-    shared.await?;
+        };
+        let ended = joint_share::run(membership.as_ref(), &share, told(stop.clone()), begin).await;
+        if !joins_again(ended, clock.as_ref(), &stop).await {
+            break;
+        }
+    }
     drop(upkeep);
     site.end().await
 }
 
 /// Names for the positions of each table: a topic that is made anew has another.
 async fn sources(config: &WorkerConfig, log: &dyn EventLog) -> PortResult<LogSources> {
-    let mut ids = std::collections::BTreeMap::new();
+    let mut ids = BTreeMap::new();
     for (stream, table) in [
         (Stream::Events, Table::Events),
         (Stream::Sessions, Table::Sessions),

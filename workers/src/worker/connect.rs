@@ -40,7 +40,11 @@ pub(super) async fn log(
     let settings = kafka_settings(config)?;
     let mut pause = FIRST_PAUSE_MS;
     loop {
-        match open_log(&settings).await {
+        let opened = tokio::select! {
+            opened = open_log(&settings) => opened,
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        };
+        match opened {
             Ok(log) => return Ok(Some(log)),
             Err(error) => tracing::warn!("waiting for the log: {}", sentence(&error)),
         }

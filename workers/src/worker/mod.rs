@@ -31,6 +31,7 @@ mod upkeep;
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use parking_crds::{
+    duration::Duration,
     inventory::Inventory,
     role::Role,
     rule_bundle::BundleError,
@@ -42,8 +43,12 @@ pub use self::secrets::SecretFileError;
 use crate::{
     adapters::embedded::SystemClock,
     ingest::{self, IngestError, Serving},
-    ports::{PortError, clock::Clock},
+    ports::{PortError, PortResult, clock::Clock},
+    sentence::sentence,
 };
+
+/// How long a worker waits before it joins its group again.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a worker did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +170,23 @@ async fn listen(address: &str) -> Result<TcpListener, WorkerError> {
         WorkerError::Setting { field: "listen", reason: error.to_string() }
     })?;
     TcpListener::bind(address).await.map_err(|source| WorkerError::Listen { address, source })
+}
+
+/// Whether the group is to be joined again: a membership that breaks is begun anew, and with it the work; what was
+/// committed stands.
+async fn joins_again(ended: PortResult<()>, clock: &dyn Clock, stop: &watch::Receiver<bool>) -> bool {
+    let Err(error) = ended else { return false };
+    tracing::warn!("the membership broke, joining again: {}", sentence(&error));
+    tokio::select! {
+        () = clock.pause(JOIN_AGAIN) => true,
+        () = told(stop.clone()) => false,
+    }
+}
+
+/// Completes when it is told to.
+async fn told(mut stop: watch::Receiver<bool>) {
+    // Whoever would tell is gone: that is the end, too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// From its file, or from the bucket where the configuration says so.

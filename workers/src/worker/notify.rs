@@ -1,20 +1,25 @@
 //! The role that tells alerts to the outside world.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use parking_crds::{pipeline::Route, reference::SecretKeyRef, worker_config::WorkerConfig};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    WorkerError, connect, listen, rules,
+    WorkerError, connect, joins_again, listen, rules,
     secrets::Secrets,
     site::{Board, Site},
+    told,
 };
 use crate::{
     adapters::{console_notifier::ConsoleNotifier, decorate::SharedReads, route_notifier},
     domain::notify::Routing,
-    ports::{clock::Clock, event_log::Stream, notifier::Notifier},
+    ports::{
+        clock::Clock,
+        event_log::{Partition, Stream},
+        notifier::Notifier,
+    },
     runtime::{
         joint_share,
         notify_share::{Notices, NotifyShare},
@@ -47,18 +52,18 @@ pub(super) async fn run(
         routes: routes.into_iter().map(|opened| (opened.route, opened.notifier)).collect(),
         partitions: u32::from(config.events.partitions),
     });
-    let membership = connect::membership(&config, Stream::Alerts)?;
     board.connected(log);
-    let mut told = stop;
     let share = board.share();
-    let shared = joint_share::run(
-        membership.as_ref(),
-        &share,
-        async move { drop(told.wait_for(|stop| *stop).await) },
-        |slots| NotifyShare::new(&notices, slots, Arc::clone(&membership), share.clone(), Uuid::new_v4),
-    );
-    shared.await?;
-    site.end().await
+    loop {
+        let membership = connect::membership(&config, Stream::Alerts)?;
+        let begin = |slots: &BTreeSet<Partition>| {
+            NotifyShare::new(&notices, slots, Arc::clone(&membership), share.clone(), Uuid::new_v4)
+        };
+        let ended = joint_share::run(membership.as_ref(), &share, told(stop.clone()), begin).await;
+        if !joins_again(ended, clock.as_ref(), &stop).await {
+            return site.end().await;
+        }
+    }
 }
 
 /// A route with who is told on it.

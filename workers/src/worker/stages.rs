@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    WorkerError, connect, inventory, listen,
+    WorkerError, connect, inventory, joins_again, listen,
     rules::{self, LoadedRules},
     site::{Board, Site},
+    told,
 };
 use crate::{
     domain::{alert::Settings, verdict::EventLimits},
@@ -67,7 +68,6 @@ async fn work<D: Duty + 'static>(
     };
     let ports =
         StagePorts { log: Arc::clone(&log), store: connect::store(&config)?, clock: Arc::clone(&clock) };
-    let membership = connect::membership(&config, Stream::Events)?;
     board.connected(log);
     let silence = Silence {
         clock: Arc::clone(&clock),
@@ -82,10 +82,14 @@ async fn work<D: Duty + 'static>(
             StageRunner::new(ports.clone(), partition, commit, move || make(partition), Uuid::new_v4);
         runner.with_snapshots(snapshots.clone())
     };
-    let share = Share::new(membership, silence, board.share(), runner);
-    let mut told = stop;
-    share.run(async move { drop(told.wait_for(|stop| *stop).await) }).await?;
-    site.end().await
+    loop {
+        let membership = connect::membership(&config, Stream::Events)?;
+        let share = Share::new(membership, silence.clone(), board.share(), &runner);
+        let ended = share.run(told(stop.clone())).await;
+        if !joins_again(ended, clock.as_ref(), &stop).await {
+            return site.end().await;
+        }
+    }
 }
 
 pub(super) fn limits(events: EventSettings) -> EventLimits {

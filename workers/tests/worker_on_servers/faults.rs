@@ -17,7 +17,7 @@ use crate::{
     city::City,
     lake::{self, Offsets},
     process::Process,
-    reference::{Reference, each_once, without_origin},
+    reference::{Outputs, Reference, each_once, without_origin},
 };
 
 /// Two of each role that shares work.
@@ -39,8 +39,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 /// A city whose workers are processes.
 struct Run {
-    city: City,
+    /// Dropped before the city: their last words stand in its folder.
     workers: Vec<Process>,
+    city: City,
     /// From each fault to the readiness of what it struck.
     gaps: Vec<Duration>,
 }
@@ -51,7 +52,7 @@ impl Run {
         for worker in &workers {
             worker.until_ready().await;
         }
-        Self { city, workers, gaps: Vec::new() }
+        Self { workers, city, gaps: Vec::new() }
     }
 
     /// Replays the city while `disturb` does what it does.
@@ -67,12 +68,12 @@ impl Run {
     /// in the log: offsets are then other ones.
     async fn check(self, row: &str, reference: &Reference, offsets: Offsets) {
         self.city.until_told(reference).await;
-        self.check_kept(row, reference, offsets).await;
+        Box::pin(self.check_kept(row, reference, offsets)).await;
     }
 
     /// The same of all that is kept: who lost what was told tells nothing that is over.
     async fn check_kept(self, row: &str, reference: &Reference, offsets: Offsets) {
-        let Self { city, workers, mut gaps } = self;
+        let Self { workers, city, mut gaps } = self;
         let lake = city.until_archived(reference).await;
         lake::assert_same(&lake, &reference.lake, offsets).await;
         for (stream, expected) in &reference.outputs {
@@ -158,6 +159,7 @@ async fn row_4_workers_restarted_one_after_the_other_end_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: make soak runs it"]
 async fn row_5_members_that_come_and_go_disturb_no_result() {
     let reference = Reference::shared().await;
     let mut run = Run::start(City::new().await).await;
@@ -195,6 +197,7 @@ async fn row_6_a_broker_that_dies_and_comes_back_costs_no_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: make soak runs it"]
 async fn row_9_masters_of_redis_that_die_or_freeze_cost_no_state() {
     let reference = Reference::shared().await;
     let options = Options { servers: 3, sentinels: 3, min_replicas: 1, ..Options::default() };
@@ -243,6 +246,7 @@ async fn row_10_a_redis_that_forgets_everything_is_filled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: make soak runs it"]
 async fn row_11_a_full_redis_holds_everything_back_and_loses_nothing() {
     let reference = Reference::shared().await;
     let redis = Redis::start(&Options::default()).unwrap();
@@ -275,12 +279,11 @@ async fn row_19_poison_becomes_dead_letters_and_stops_nobody() {
     let at = StreamPartition { stream: Stream::Events, partition: 0 };
     let parts = vec![(at, poison.iter().collect::<Records>())];
     run.city.log().await.append(parts).await.unwrap();
-    let buried = async || {
-        let letters = run.city.records(Stream::DeadLetters).await;
-        let known = reference.outputs[&Stream::DeadLetters].iter().map(Vec::len).sum::<usize>();
-        letters.iter().flatten().filter(|letter| !letter.contains("\"watermark\"")).count()
-            >= known + poison.len()
+    let letters = |outputs: &Outputs| {
+        outputs.iter().flatten().filter(|letter| !letter.contains(r#""record_type":"watermark""#)).count()
     };
+    let expected = letters(&reference.outputs[&Stream::DeadLetters]) + poison.len();
+    let buried = async || letters(&run.city.records(Stream::DeadLetters).await) == expected;
     let all_buried = async {
         while !buried().await {
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -36,6 +36,8 @@ use crate::ports::{
 
 /// How long a partition that is asked back may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the group may take to hear that a member leaves.
+const LEAVING: Duration = Duration::from_secs(10);
 /// How often the member hears of its group.
 const HEARING: Duration = Duration::from_millis(100);
 
@@ -106,6 +108,8 @@ pub struct KafkaGroup {
     changes: Mutex<mpsc::UnboundedReceiver<PortResult<Change>>>,
     leaves: Arc<AtomicBool>,
     left: watch::Receiver<bool>,
+    /// Whose turn it is to commit.
+    turn: Arc<Mutex<()>>,
 }
 
 impl KafkaGroup {
@@ -124,7 +128,15 @@ impl KafkaGroup {
         let client = Arc::new(client);
         let left = listen(&client, &leaves)
             .map_err(|error| PortError::caused(ErrorKind::Transient, attempt(), error))?;
-        Ok(Self { client, topic, changes: Mutex::new(changes), leaves, left })
+        Ok(Self { client, topic, changes: Mutex::new(changes), leaves, left, turn: Arc::default() })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a server that does not answer holds nobody here")]
+    async fn wait_until_left(&self) {
+        let mut left = self.left.clone();
+        if tokio::time::timeout(LEAVING, left.wait_for(|left| *left)).await.is_err() {
+            tracing::warn!("the group does not answer: it will notice by itself that this member left");
+        }
     }
 
     async fn commit(
@@ -139,9 +151,15 @@ impl KafkaGroup {
             let number = i32::try_from(*partition).unwrap_or(i32::MAX);
             list.add_partition_offset(&self.topic, number, place).map_err(failed)?;
         }
+        // A question to brokers that do not answer may take for ever: another one waits for it.
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let client = Arc::clone(&self.client);
-        let done = task::spawn_blocking(move || client.commit(&list, mode)).await;
-        done.map_err(|error| PortError::caused(ErrorKind::Closed, "reporting positions", error))
+        let done = task::spawn_blocking(move || {
+            let done = client.commit(&list, mode);
+            drop(turn);
+            done
+        });
+        done.await.map_err(|error| PortError::caused(ErrorKind::Closed, "reporting positions", error))
     }
 }
 
@@ -219,7 +237,7 @@ impl Membership for KafkaGroup {
             while changes.try_recv().is_ok() {}
         }
         // The sender goes only after it told.
-        let _ = self.left.clone().wait_for(|left| *left).await;
+        self.wait_until_left().await;
         Ok(())
     }
 }

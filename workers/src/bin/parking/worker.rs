@@ -1,11 +1,14 @@
 //! `parking worker`: one role of a pipeline, as its configuration says.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use parking_crds::role::Role;
 use parking_workers::{stop, worker};
 
 use crate::Failure;
+
+/// How long calls may take that nobody waits for any more.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 pub(crate) struct WorkerArgs {
@@ -25,5 +28,9 @@ fn role(text: &str) -> Result<Role, String> {
 
 pub(crate) fn run(args: &WorkerArgs) -> Result<(), Failure> {
     let config = worker::read_config(&args.config, args.role)?;
-    crate::runtime()?.block_on(async { Ok(worker::run(config, stop::told()?).await?) })
+    let runtime = crate::runtime()?;
+    let ended = runtime.block_on(async { Ok(worker::run(config, stop::told()?).await?) });
+    // A question that a server never answers holds up nobody who was told to end.
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
 }

@@ -26,13 +26,18 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// Whoever steps it panics.
+const PANIC: &[u8] = b"panic";
+
 /// Keeps nothing: how far it is says all.
 struct Reading;
 
 impl Stage for Reading {
     const ROLE: &'static str = "reading";
 
-    fn step(&mut self, _: &[(Offset, &[u8])], _: &mut Outputs) {}
+    fn step(&mut self, records: &[(Offset, &[u8])], _: &mut Outputs) {
+        assert!(records.iter().all(|(_, record)| *record != PANIC), "as the test wants it");
+    }
 
     fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
         Vec::new()
@@ -321,4 +326,23 @@ async fn a_member_that_the_group_has_forgotten_claims_nothing() {
     let log_id = world.log.facts(Stream::Events).await.unwrap().log_id;
     let commit = Commit { token: owner.unwrap(), log_id, base: 0, next: 1, blocks: vec![], outbox: vec![] };
     assert_eq!(world.store.commit(&stage, commit).await.unwrap(), Outcome::Stored, "it owns the stage still");
+}
+
+#[tokio::test]
+async fn a_stage_that_panics_is_told_begins_again_and_holds_back_no_other() {
+    let world = World::new(&["a"]).await;
+    let at = source(0);
+    world.log.append(vec![(at, [PANIC].into_iter().collect())]).await.unwrap();
+    world
+        .run(async {
+            world.tell.send(Change::Assigned(vec![0, 1])).unwrap();
+            world.until_taken_over(1).await;
+            while world.board.read()[&at].failures < 3 {
+                world.clock.advance(Duration::from_millis(100));
+                tokio::task::yield_now().await;
+            }
+            assert!(world.board.read()[&at].trouble.as_ref().unwrap().contains("panicked"));
+        })
+        .await;
+    assert_eq!(world.committed(1).await, Some(1));
 }
