@@ -82,9 +82,15 @@ pub struct DeadLetter<'a> {
     pub detail: &'a str,
     /// Newest time that the partition had told before, ms; dates the row.
     pub event_time: Option<Millis>,
-    /// The record's bytes, base 64.
+    /// The record's bytes, base 64; the first 512 KiB where it has more.
     pub bytes: String,
+    /// Length of the whole record, bytes, where only its beginning is kept: the letter must fit into the log, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
 }
+
+/// Most bytes of a record that a dead letter keeps.
+const LONGEST_BYTES: usize = 512 * 1024;
 
 /// What occupancy keeps beside the zones.
 #[derive(Debug, Default)]
@@ -105,12 +111,15 @@ impl Occupancy {
     fn bury(&mut self, heard: &Heard<'_>, reason: DeadLetterReason, detail: &str, outputs: &mut Outputs) {
         self.totals.read += 1;
         *self.totals.dead_letters.entry(reason).or_default() += 1;
+        let size = heard.bytes.len();
+        let kept = heard.bytes.get(..LONGEST_BYTES).unwrap_or(heard.bytes);
         let letter = DeadLetter {
             record_type: "dead_letter",
             reason,
             detail,
             event_time: heard.watermark,
-            bytes: data_encoding::BASE64.encode(heard.bytes),
+            bytes: data_encoding::BASE64.encode(kept),
+            size: (size > kept.len()).then_some(size),
         };
         outputs.emit(Stream::DeadLetters, &letter);
     }
