@@ -40,8 +40,6 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     lake::assert_same(&lake, &reference.lake, Offsets::Same).await;
     city.assert_same_statistics(&lake, reference).await;
     city.until_told(reference).await;
-    let told = city.receiver.keys();
-    assert_eq!(told.len(), reference.notified.len(), "nobody was told twice");
     for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }
