@@ -159,7 +159,7 @@ pub enum ArchiveError {
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// The streams and their tables.
-const STREAMS: [(Stream, Table); 4] = [
+pub const STREAMS: [(Stream, Table); 4] = [
     (Stream::Events, Table::Events),
     (Stream::Sessions, Table::Sessions),
     (Stream::Alerts, Table::Alerts),

@@ -75,12 +75,15 @@ impl ArchiveShare {
         });
     }
 
-    async fn report(&mut self) {
+    async fn report_when_due(&mut self) {
         let now = self.clock.monotonic();
-        if now - self.reported < REPORT {
-            return;
+        if now - self.reported >= REPORT {
+            self.reported = now;
+            self.report().await;
         }
-        self.reported = now;
+    }
+
+    async fn report(&self) {
         if let Err(error) = self.membership.report(&self.board.positions(Stream::Events)).await {
             tracing::debug!("positions not told: {error}");
         }
@@ -92,7 +95,7 @@ impl Work for ArchiveShare {
         let mut pause = FIRST_PAUSE;
         loop {
             let round = self.archive.run_once(Flush::AtLimits).await;
-            self.report().await;
+            self.report_when_due().await;
             match round {
                 Ok(progress) => {
                     pause = FIRST_PAUSE;
@@ -115,7 +118,6 @@ impl Work for ArchiveShare {
             tracing::warn!("what was read since the last commit is read again: {}", sentence(&error));
         }
         self.stands();
-        self.reported = Millis::MIN / 2;
         self.report().await;
     }
 }

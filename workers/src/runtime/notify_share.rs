@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     joint_share::Work,
-    notify::{Delivery, Outlet, Positions, Slots, Totals, Witnesses},
+    notify::{Delivery, Outlet, Positions, Slots, Witnesses},
     stage::StagePorts,
     standing::{ShareBoard, Standing},
 };
@@ -75,11 +75,6 @@ impl NotifyShare {
         });
         let outlets = outlets.collect();
         Self { notices: Arc::clone(notices), slots, membership, board, draw_owner, outlets, positions: None }
-    }
-
-    /// What became of the notifications of each route.
-    pub fn totals(&self) -> impl Iterator<Item = (&str, Totals)> + '_ {
-        self.outlets.iter().map(|outlet| (outlet.route.as_str(), outlet.totals()))
     }
 
     /// Claims the slots and delivers until something fails.

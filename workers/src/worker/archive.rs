@@ -21,10 +21,9 @@ use crate::{
         PortResult,
         clock::Clock,
         event_log::{EventLog, Partition, Stream},
-        lake::Table,
     },
     runtime::{
-        archive::{Archive, ArchivePorts, ArchiveSettings, RollAfter},
+        archive::{Archive, ArchivePorts, ArchiveSettings, RollAfter, STREAMS},
         archive_share::ArchiveShare,
         joint_share,
     },
@@ -82,12 +81,7 @@ pub(super) async fn run(
 /// Names for the positions of each table: a topic that is made anew has another.
 async fn sources(config: &WorkerConfig, log: &dyn EventLog) -> PortResult<LogSources> {
     let mut ids = BTreeMap::new();
-    for (stream, table) in [
-        (Stream::Events, Table::Events),
-        (Stream::Sessions, Table::Sessions),
-        (Stream::Alerts, Table::Alerts),
-        (Stream::DeadLetters, Table::DeadLetters),
-    ] {
+    for (stream, table) in STREAMS {
         ids.insert(table, log.facts(stream).await?.log_id.to_string());
     }
     let pipeline = &config.pipeline;
