@@ -26,14 +26,14 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use parking_crds::duration::Duration;
+use parking_crds::{duration::Duration, topology::PipelineId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
 pub use self::{
     openapi::document,
-    probes::{Phase, Status},
+    probes::{Phase, Pipeline, Status},
 };
 use super::{
     body::{self, BodyError, Format},
@@ -58,8 +58,8 @@ pub struct Site {
     pub log: Arc<dyn EventLog>,
     /// Longest body, in bytes, once it is unpacked.
     pub max_body_bytes: usize,
-    /// Name of the pipeline.
-    pub pipeline: String,
+    /// The pipeline.
+    pub pipeline: PipelineId,
     /// Becomes true once the process is told to end.
     pub stopping: watch::Receiver<bool>,
     /// When the process began, on the clock's monotonic time.

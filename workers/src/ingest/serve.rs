@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use parking_crds::worker_config::IngestSettings;
+use parking_crds::{topology::PipelineId, worker_config::IngestSettings};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -33,8 +33,8 @@ const ROOM: usize = 64 * 1024 * 1024;
 
 /// What ingest is told.
 pub struct Serving {
-    /// Name of the pipeline: the tenant of keys that name none.
-    pub pipeline: String,
+    /// The pipeline; its name is the tenant of keys that name none.
+    pub pipeline: PipelineId,
     /// Partitions of the stream `events`.
     pub partitions: Partition,
     /// Who may write.
@@ -73,7 +73,7 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) -> Result<(), IngestError> {
     let meter = Meter::new()?;
-    let opened = secrets::open(&serving.settings, &serving.secrets, &serving.pipeline, &meter)?;
+    let opened = secrets::open(&serving.settings, &serving.secrets, serving.pipeline.name.as_str(), &meter)?;
     let max_body_bytes = max_body_bytes(&serving.settings);
     let gather = Gather::new(ROOM.max(2 * max_body_bytes));
     let (door, plates, partitions) = (opened.door, opened.plates, serving.partitions);
@@ -99,7 +99,7 @@ pub async fn serve(
     let connections = Connections { router: http::router(site), tls: opened.tls, clock, stop: stop.clone() };
     ways_in.spawn(connections.serve(serving.listener));
     if let Some(entries) = serving.entries {
-        ways_in.spawn(consume(entries, intake, serving.pipeline, stop));
+        ways_in.spawn(consume(entries, intake, serving.pipeline.name.to_string(), stop));
     }
     tokio::select! {
         ended = all(&mut ways_in) => ended?,

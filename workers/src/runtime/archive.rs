@@ -22,6 +22,7 @@ use std::{
 };
 
 use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::batch::Batch;
@@ -32,7 +33,7 @@ pub use self::{
 use crate::{
     domain::verdict::EventLimits,
     ports::{
-        PortError,
+        ErrorKind, PortError, PortResult,
         clock::Clock,
         event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
         lake::{Lake, Position, Table, TableSnapshot},
@@ -229,6 +230,26 @@ impl Archive {
             }
         }
         outcome
+    }
+
+    /// Completes when a record stands behind what was read.
+    #[expect(clippy::disallowed_methods, reason = "every partition is waited for at once")]
+    pub async fn arrived(&self) -> PortResult<()> {
+        let mut arrivals = JoinSet::new();
+        for (stream, loaded) in
+            STREAMS.iter().filter_map(|(stream, table)| Some((*stream, self.loaded.get(table)?)))
+        {
+            for batch in &loaded.batches {
+                let (log, next) = (Arc::clone(&self.ports.log), batch.next());
+                let at = StreamPartition { stream, partition: batch.partition() };
+                arrivals.spawn(async move { log.arrived(at, next).await });
+            }
+        }
+        match arrivals.join_next().await {
+            Some(Ok(arrived)) => arrived,
+            Some(Err(error)) => Err(PortError::caused(ErrorKind::Closed, "waiting for records", error)),
+            None => std::future::pending().await,
+        }
     }
 
     /// First offset that is not in the lake, of each partition of the share whose table is loaded.

@@ -21,8 +21,8 @@ use crate::{
     sentence::sentence,
 };
 
-/// How long it rests when there is nothing to read.
-const REST: Duration = Duration::from_millis(100);
+/// How long it rests at most when there is nothing to read: what was read may come of age.
+const REST: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Millis = 250;
 const LONGEST_PAUSE: Millis = 10_000;
 /// How often positions are told to those who measure lag.
@@ -75,6 +75,18 @@ impl ArchiveShare {
         });
     }
 
+    async fn rest(&self) {
+        tokio::select! {
+            arrived = self.archive.arrived() => {
+                // The next round meets the same trouble, and tells it.
+                if arrived.is_err() {
+                    self.clock.pause(REST).await;
+                }
+            }
+            () = self.clock.pause(REST) => {}
+        }
+    }
+
     async fn report_when_due(&mut self) {
         let now = self.clock.monotonic();
         if now - self.reported >= REPORT {
@@ -101,7 +113,7 @@ impl Work for ArchiveShare {
                     pause = FIRST_PAUSE;
                     self.stands();
                     if progress.is_idle() {
-                        self.clock.pause(REST).await;
+                        self.rest().await;
                     }
                 }
                 Err(error) => {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::{
-    outlet::{Outlet, Totals},
+    outlet::{Counts, Outlet, Totals},
     positions::{Positions, Witnesses},
 };
 use crate::{

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     joint_share::Work,
-    notify::{Delivery, Outlet, Positions, Slots, Witnesses},
+    notify::{Counts, Delivery, Outlet, Positions, Slots, Witnesses},
     stage::StagePorts,
     standing::{ShareBoard, Standing},
 };
@@ -39,10 +39,20 @@ pub struct Notices {
     pub witnesses: Option<Witnesses>,
     /// Which alerts are told.
     pub routing: Arc<Routing>,
-    /// The routes, and who is told on each.
-    pub routes: Vec<(Route, Arc<dyn Notifier>)>,
+    /// Where it is told.
+    pub routes: Vec<NoticeRoute>,
     /// Partitions of the stream, which is the number of slots.
     pub partitions: Partition,
+}
+
+/// A route of the pipeline.
+pub struct NoticeRoute {
+    /// As the pipeline has it.
+    pub route: Route,
+    /// Who is told.
+    pub notifier: Arc<dyn Notifier>,
+    /// What became of the notifications.
+    pub counts: Arc<Counts>,
 }
 
 /// See the module.
@@ -70,10 +80,10 @@ impl NotifyShare {
         for &slot in owned {
             board.set(place(slot), Standing::default());
         }
-        let outlets = notices.routes.iter().map(|(route, notifier)| {
-            Arc::new(Outlet::new(route.name.as_str(), Arc::clone(notifier), route.max_per_minute(), &slots))
-        });
-        let outlets = outlets.collect();
+        let outlet = |NoticeRoute { route, notifier, counts }: &NoticeRoute| {
+            Arc::new(Outlet::new(route, Arc::clone(notifier), Arc::clone(counts), &slots))
+        };
+        let outlets = notices.routes.iter().map(outlet).collect();
         Self { notices: Arc::clone(notices), slots, membership, board, draw_owner, outlets, positions: None }
     }
 
@@ -81,7 +91,7 @@ impl NotifyShare {
     #[expect(clippy::disallowed_methods, reason = "routes and partitions are told side by side")]
     async fn deliver(&mut self) -> PortResult<Infallible> {
         let Notices { ports, witnesses, routing, routes, partitions } = self.notices.as_ref();
-        let names: Vec<_> = routes.iter().map(|(route, _)| route.name.as_str().to_owned()).collect();
+        let names: Vec<_> = routes.iter().map(|one| one.route.name.to_string()).collect();
         let claimed =
             Positions::claim(ports.clone(), witnesses.as_ref(), &names, &self.slots, self.draw_owner).await?;
         let positions = Arc::clone(self.positions.insert(Arc::new(claimed)));

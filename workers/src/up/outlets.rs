@@ -39,7 +39,7 @@ impl Deliveries {
         let mut tasks = JoinSet::new();
         for (route, name) in routes.iter().zip(&names) {
             let notifier = notifier(route, name, &deployment.secrets, &pipeline.ports.clock);
-            let outlet = Arc::new(Outlet::new(name, notifier, route.max_per_minute(), &slots));
+            let outlet = Arc::new(Outlet::new(route, notifier, Arc::default(), &slots));
             for partition in 0..pipeline.partitions {
                 tasks.spawn(drive(Delivery {
                     ports: pipeline.ports.clone(),

@@ -155,7 +155,7 @@ async fn take_events(
     let log = connect::log(&config, clock.as_ref(), stop.clone()).await?;
     let Some(log) = log else { return Ok(()) };
     let serving = Serving {
-        pipeline: config.pipeline.name.to_string(),
+        pipeline: config.pipeline.clone(),
         partitions: u32::from(config.events.partitions),
         settings: config.ingest.unwrap_or_default(),
         secrets: config.secrets.into(),

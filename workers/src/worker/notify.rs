@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use parking_crds::{pipeline::Route, reference::SecretKeyRef, worker_config::WorkerConfig};
+use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -18,11 +19,10 @@ use crate::{
     ports::{
         clock::Clock,
         event_log::{Partition, Stream},
-        notifier::Notifier,
     },
     runtime::{
         joint_share,
-        notify_share::{Notices, NotifyShare},
+        notify_share::{NoticeRoute, Notices, NotifyShare},
         stage::StagePorts,
     },
 };
@@ -49,9 +49,11 @@ pub(super) async fn run(
         },
         witnesses: Some(connect::objects(&config)?),
         routing: Arc::new(Routing::new(&config.routes, &rules.parsed)),
-        routes: routes.into_iter().map(|opened| (opened.route, opened.notifier)).collect(),
+        routes: routes.into_iter().map(|opened| opened.told).collect(),
         partitions: u32::from(config.events.partitions),
     });
+    let counted = Arc::clone(&notices);
+    board.count(move |registry| meter(registry, &counted));
     board.connected(log);
     let share = board.share();
     loop {
@@ -66,10 +68,9 @@ pub(super) async fn run(
     }
 }
 
-/// A route with who is told on it.
+/// A route that can be told on, and what is wrong with it.
 struct Opened {
-    route: Route,
-    notifier: Arc<dyn Notifier>,
+    told: NoticeRoute,
     problem: Option<String>,
 }
 
@@ -79,13 +80,34 @@ fn open(route: &Route, secrets: &str, clock: &Arc<dyn Clock>) -> Opened {
         let text = Secrets(Path::new(secrets)).text(&key.name, key.key.as_str());
         text.map_err(|error| error.to_string())
     };
-    let (route, name) = (route.clone(), route.name.as_str());
-    match route_notifier::open(&route, &secret, clock) {
-        Ok(notifier) => Opened { route, notifier, problem: None },
+    let (notifier, problem) = match route_notifier::open(route, &secret, clock) {
+        Ok(notifier) => (notifier, None),
         Err(reason) => {
-            let problem = format!("route {name} is told on the console instead: {reason}");
+            let problem = format!("route {} is told on the console instead: {reason}", route.name);
             tracing::warn!("{problem}");
-            Opened { route, notifier: Arc::new(ConsoleNotifier::stderr()), problem: Some(problem) }
+            (Arc::new(ConsoleNotifier::stderr()) as Arc<_>, Some(problem))
         }
+    };
+    Opened { told: NoticeRoute { route: route.clone(), notifier, counts: Arc::default() }, problem }
+}
+
+/// What became of the notifications of each route.
+fn meter(registry: &Registry, notices: &Notices) -> prometheus::Result<()> {
+    let counter = |name: &str, help: &str| {
+        let counter = IntCounterVec::new(Opts::new(name, help), &["route"])?;
+        registry.register(Box::new(counter.clone()))?;
+        Ok::<_, prometheus::Error>(counter)
+    };
+    let delivered = counter("parking_notifications_delivered_total", "Notifications that were taken.")?;
+    let refused =
+        counter("parking_notifications_refused_total", "Notifications that were refused for good.")?;
+    let repeated =
+        counter("parking_notifications_repeated_total", "Tries of notifications beyond the first.")?;
+    for NoticeRoute { route, counts, .. } in &notices.routes {
+        let (labels, totals) = ([route.name.as_str()], counts.totals());
+        delivered.with_label_values(&labels).inc_by(totals.delivered);
+        refused.with_label_values(&labels).inc_by(totals.refused);
+        repeated.with_label_values(&labels).inc_by(totals.repeated);
     }
+    Ok(())
 }

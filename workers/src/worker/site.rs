@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use axum::{
@@ -44,7 +44,12 @@ pub(super) struct Board {
     problems: Vec<String>,
     log: Arc<Mutex<Option<Arc<dyn EventLog>>>>,
     draining: Arc<Mutex<bool>>,
+    /// What the role counts beside its share.
+    meter: Arc<OnceLock<Box<Meter>>>,
 }
+
+/// Adds metrics to those of every role.
+pub(super) type Meter = dyn Fn(&Registry) -> prometheus::Result<()> + Send + Sync;
 
 impl Board {
     pub(super) fn new(config: &WorkerConfig) -> Self {
@@ -56,6 +61,7 @@ impl Board {
             problems: Vec::new(),
             log: Arc::default(),
             draining: Arc::default(),
+            meter: Arc::default(),
         }
     }
 
@@ -71,6 +77,11 @@ impl Board {
 
     pub(super) fn share(&self) -> ShareBoard {
         self.share.clone()
+    }
+
+    /// What the role counts beside its share; the first one stays.
+    pub(super) fn count(&self, meter: impl Fn(&Registry) -> prometheus::Result<()> + Send + Sync + 'static) {
+        let _ = self.meter.set(Box::new(meter));
     }
 
     /// The log is there.
@@ -178,6 +189,9 @@ impl Board {
                 let behind = i64::try_from(end.saturating_sub(committed)).unwrap_or(i64::MAX);
                 lag.with_label_values(&labels).set(behind);
             }
+        }
+        if let Some(meter) = self.meter.get() {
+            meter(&registry)?;
         }
         Exposition::of(&registry)
     }

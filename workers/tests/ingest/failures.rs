@@ -35,7 +35,10 @@ async fn it_is_ready_while_the_log_can_be_reached() {
     assert_eq!(server.get("/readyz").await.0, 200);
     assert_eq!(server.get("/livez").await.0, 200);
     let (_, status) = server.get("/status").await;
-    assert!(status.contains("\"pipeline\":\"birmingham\"") && status.contains("\"phase\":\"Running\""));
+    assert!(
+        status.contains(r#""pipeline":{"namespace":"parking","name":"birmingham"},"role":"ingest""#)
+            && status.contains(r#""phase":"Running""#)
+    );
 }
 
 #[tokio::test]

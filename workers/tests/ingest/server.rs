@@ -164,7 +164,10 @@ impl Server {
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = watch::channel(false);
         let serving = Serving {
-            pipeline: "birmingham".to_owned(),
+            pipeline: PipelineId {
+                namespace: "parking".parse().unwrap(),
+                name: "birmingham".parse().unwrap(),
+            },
             partitions: PARTITIONS,
             settings,
             secrets: folder.path().to_owned(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
-use parking_crds::duration::Duration;
+use parking_crds::{duration::Duration, role::Role, topology::PipelineId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,12 +25,29 @@ pub enum Phase {
     Draining,
 }
 
-/// How ingest stands.
+/// A pipeline, as the cluster names it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Pipeline {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&PipelineId> for Pipeline {
+    fn from(id: &PipelineId) -> Self {
+        Self { namespace: id.namespace.to_string(), name: id.name.to_string() }
+    }
+}
+
+/// How ingest stands: what every worker tells the operator, and more.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Name of the pipeline.
-    pub pipeline: String,
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// What the process does: `ingest`.
+    pub role: &'static str,
     /// Of this program.
     pub version: &'static str,
     /// What the process is about.
@@ -70,7 +87,8 @@ pub(super) async fn metrics(State(site): State<Site>) -> Result<Exposition, Fail
 pub(super) async fn status(State(site): State<Site>) -> Json<Status> {
     let uptime = site.intake.clock.monotonic() - site.started;
     Json(Status {
-        pipeline: site.pipeline.clone(),
+        pipeline: Pipeline::from(&site.pipeline),
+        role: Role::Ingest.as_str(),
         version: env!("CARGO_PKG_VERSION"),
         phase: if *site.stopping.borrow() { Phase::Draining } else { Phase::Running },
         uptime_ms: u64::try_from(uptime).unwrap_or(0),

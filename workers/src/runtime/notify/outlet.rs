@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use parking_crds::{duration::Duration, event::Millis};
+use parking_crds::{duration::Duration, event::Millis, pipeline::Route};
 use tokio::sync::Mutex;
 
 use super::Slots;
@@ -26,9 +26,26 @@ pub struct Outlet {
     /// Time between two notifications, ms.
     spacing: Millis,
     not_before: Mutex<Millis>,
+    counts: Arc<Counts>,
+}
+
+/// What became of the notifications of a route; it outlives its outlets.
+#[derive(Debug, Default)]
+pub struct Counts {
     delivered: AtomicU64,
     refused: AtomicU64,
     repeated: AtomicU64,
+}
+
+impl Counts {
+    /// So far.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// How many notifications became what.
@@ -44,25 +61,15 @@ pub struct Totals {
 
 impl Outlet {
     /// A route that tells at most so many a minute, all owners of slots together.
-    pub fn new(route: &str, notifier: Arc<dyn Notifier>, max_per_minute: u32, slots: &Slots) -> Self {
+    pub fn new(route: &Route, notifier: Arc<dyn Notifier>, counts: Arc<Counts>, slots: &Slots) -> Self {
         let owned = Millis::try_from(slots.owned.len()).unwrap_or(1).max(1);
+        let most = Millis::from(route.max_per_minute().max(1));
         Self {
-            route: route.to_owned(),
+            route: route.name.to_string(),
             notifier,
-            spacing: 60_000 * Millis::from(slots.count) / (Millis::from(max_per_minute.max(1)) * owned),
+            spacing: 60_000 * Millis::from(slots.count) / (most * owned),
             not_before: Mutex::default(),
-            delivered: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            repeated: AtomicU64::new(0),
-        }
-    }
-
-    /// What became of its notifications.
-    pub fn totals(&self) -> Totals {
-        Totals {
-            delivered: self.delivered.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            repeated: self.repeated.load(Ordering::Relaxed),
+            counts,
         }
     }
 
@@ -73,17 +80,17 @@ impl Outlet {
             self.wait_for_turn(clock).await;
             match self.notifier.notify(notification).await {
                 Ok(()) => {
-                    self.delivered.fetch_add(1, Ordering::Relaxed);
+                    self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Transient | ErrorKind::Ambiguous) => {
-                    self.repeated.fetch_add(1, Ordering::Relaxed);
+                    self.counts.repeated.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(route = self.route, "alert not delivered, trying again: {error}");
                     clock.pause(Duration::from_millis(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     let key = &notification.idempotency_key;
                     tracing::error!(route = self.route, key, "alert not delivered: {error}");
                     return;
