@@ -15,7 +15,7 @@ pub struct Notification {
     pub idempotency_key: String,
     /// The route of the pipeline.
     pub route: String,
-    /// It is lost what was told before: this may be a repeat, and what is over is not told.
+    /// It is not known what was told before: this fires, may be a repeat, and what was over was not told.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recovered: bool,
     /// The alert record as it stands on the `alerts` stream.

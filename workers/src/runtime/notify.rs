@@ -20,9 +20,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::positions::Unknown;
 pub use self::{
     outlet::{Counts, Outlet, Totals},
-    positions::{Positions, Witnesses},
+    positions::Positions,
 };
 use crate::{
     domain::{
@@ -98,9 +99,8 @@ impl Delivery {
 
     /// Delivers what is there; answers whether something was read.
     pub async fn round(&self) -> PortResult<bool> {
-        let lost = self.positions.lost(&self.outlet.route, self.partition).await;
-        if !lost.is_empty() {
-            self.recover(&lost).await?;
+        if let Some(unknown) = self.positions.unknown(&self.outlet.route, self.partition).await {
+            self.recover(&unknown).await?;
         }
         let next = self.positions.next(&self.outlet.route, self.partition).await;
         let fetched = self.ports.log.read(self.source(), next, READ_BYTES).await?;
@@ -151,29 +151,28 @@ impl Delivery {
         Some(Told { slot: self.slots.of(route, &alert.alert_id.to_string()), notification })
     }
 
-    /// Tells what fires now, for slots that do not know what was told.
-    async fn recover(&self, lost: &BTreeSet<Partition>) -> PortResult<()> {
-        let (firing, end) = self.firing().await?;
+    /// Tells what fires, for slots that do not know what was told.
+    async fn recover(&self, Unknown { slots, end }: &Unknown) -> PortResult<()> {
+        let firing = self.firing(*end).await?;
         let route = &self.outlet.route;
         let told = firing.values().filter_map(|record| self.told(record, true));
-        let told: Vec<Told> = told.filter(|told| lost.contains(&told.slot)).collect();
+        let told: Vec<Told> = told.filter(|told| slots.contains(&told.slot)).collect();
         tracing::warn!(
             route,
             partition = self.partition,
             firing = told.len(),
-            "it is lost what was told: telling the alerts that fire now, and nothing that is over"
+            "it is not known what was told: telling the alerts that fire, and nothing that is over"
         );
         for Told { notification, .. } in &told {
             self.outlet.deliver(notification, self.ports.clock.as_ref()).await;
         }
-        self.positions.recovered(route, self.partition, end).await
+        self.positions.recovered(route, self.partition).await
     }
 
-    /// The newest record of each alert that is not over, in their order, and where the stream ends.
-    async fn firing(&self) -> PortResult<(BTreeMap<Offset, Vec<u8>>, Offset)> {
+    /// The newest record before the end of each alert that is not over, in their order.
+    async fn firing(&self, end: Offset) -> PortResult<BTreeMap<Offset, Vec<u8>>> {
         let facts = self.ports.log.facts(Stream::Alerts).await?;
-        let of = |offsets: &[Offset]| offsets.get(self.partition as usize).copied().unwrap_or(0);
-        let (mut next, end) = (of(&facts.starts), of(&facts.ends));
+        let mut next = facts.starts.get(self.partition as usize).copied().unwrap_or(0);
         let (mut newest, mut firing) = (BTreeMap::<Uuid, Offset>::new(), BTreeMap::new());
         while next < end {
             let fetched = self.ports.log.read(self.source(), next, READ_BYTES).await?;
@@ -192,7 +191,7 @@ impl Delivery {
             }
             next = fetched.next_offset();
         }
-        Ok((firing, end))
+        Ok(firing)
     }
 }
 

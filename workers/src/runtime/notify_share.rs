@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     joint_share::Work,
-    notify::{Counts, Delivery, Outlet, Positions, Slots, Witnesses},
+    notify::{Counts, Delivery, Outlet, Positions, Slots},
     stage::StagePorts,
     standing::{ShareBoard, Standing},
 };
@@ -35,8 +35,6 @@ const STORE: Duration = Duration::from_secs(1);
 pub struct Notices {
     /// Where alerts are read, positions are kept and time is told.
     pub ports: StagePorts,
-    /// What tells lost positions from those that never were.
-    pub witnesses: Option<Witnesses>,
     /// Which alerts are told.
     pub routing: Arc<Routing>,
     /// Where it is told.
@@ -90,10 +88,9 @@ impl NotifyShare {
     /// Claims the slots and delivers until something fails.
     #[expect(clippy::disallowed_methods, reason = "routes and partitions are told side by side")]
     async fn deliver(&mut self) -> PortResult<Infallible> {
-        let Notices { ports, witnesses, routing, routes, partitions } = self.notices.as_ref();
+        let Notices { ports, routing, routes, partitions } = self.notices.as_ref();
         let names: Vec<_> = routes.iter().map(|one| one.route.name.to_string()).collect();
-        let claimed =
-            Positions::claim(ports.clone(), witnesses.as_ref(), &names, &self.slots, self.draw_owner).await?;
+        let claimed = Positions::claim(ports.clone(), &names, &self.slots, self.draw_owner).await?;
         let positions = Arc::clone(self.positions.insert(Arc::new(claimed)));
         self.stands(&positions).await;
         let mut tasks = JoinSet::new();

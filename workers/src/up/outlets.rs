@@ -35,7 +35,7 @@ impl Deliveries {
         }
         let routing = Arc::new(Routing::new(routes, &deployment.rules));
         let (ports, slots) = (pipeline.ports.clone(), Slots::one());
-        let positions = Arc::new(Positions::claim(ports, None, &names, &slots, Uuid::new_v4).await?);
+        let positions = Arc::new(Positions::claim(ports, &names, &slots, Uuid::new_v4).await?);
         let mut tasks = JoinSet::new();
         for (route, name) in routes.iter().zip(&names) {
             let notifier = notifier(route, name, &deployment.secrets, &pipeline.ports.clock);

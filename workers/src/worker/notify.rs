@@ -47,7 +47,6 @@ pub(super) async fn run(
             store: connect::store(&config)?,
             clock: Arc::clone(&clock),
         },
-        witnesses: Some(connect::objects(&config)?),
         routing: Arc::new(Routing::new(&config.routes, &rules.parsed)),
         routes: routes.into_iter().map(|opened| opened.told).collect(),
         partitions: u32::from(config.events.partitions),

@@ -43,7 +43,7 @@ use crate::{
     broker::{Broker, Topics},
     lake,
     place::Place,
-    process::Process,
+    process::{self, Process},
     receiver::{Receiver, SIGNING_KEY},
     reference::{self, Outputs, Reference, birmingham, readings},
     topology,
@@ -167,6 +167,15 @@ impl City {
         }
         // As it would come out of its file.
         WorkerConfig::parse(&config.to_yaml().unwrap()).unwrap()
+    }
+
+    /// Starts a worker for each of these roles; they are ready.
+    pub(crate) async fn start_all<const COUNT: usize>(&self, roles: [Role; COUNT]) -> [Worker; COUNT] {
+        let workers = roles.map(|role| self.start(role));
+        for (worker, role) in workers.iter().zip(roles) {
+            process::until_ready(role.as_str(), &worker.address).await;
+        }
+        workers
     }
 
     pub(crate) fn start(&self, role: Role) -> Worker {

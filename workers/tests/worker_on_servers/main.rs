@@ -28,9 +28,9 @@ use crate::{city::City, lake::Offsets, reference::Reference};
 async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     let reference = Reference::shared().await;
     let city = City::new().await;
-    let ingest = city.start(Role::Ingest);
+    let [ingest] = city.start_all([Role::Ingest]).await;
     let roles = [Role::Occupancy, Role::Alert, Role::Alert, Role::Archive, Role::Notify, Role::Notify];
-    let workers = roles.map(|role| city.start(role));
+    let workers = city.start_all(roles).await;
     city.replay(&ingest).await;
     city.until_written(reference).await;
     for (stream, expected) in &reference.outputs {
@@ -49,9 +49,9 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
 async fn workers_that_are_dropped_again_and_again_change_nothing() {
     let reference = Reference::shared().await;
     let city = City::new().await;
-    let ingest = city.start(Role::Ingest);
+    let [ingest] = city.start_all([Role::Ingest]).await;
     let roles = [Role::Occupancy, Role::Alert, Role::Archive, Role::Notify];
-    let mut workers = roles.map(|role| city.start(role));
+    let mut workers = city.start_all(roles).await;
     let disturb = async {
         for pause in [300, 700, 150, 900, 400, 250] {
             tokio::time::sleep(Duration::from_millis(pause)).await;

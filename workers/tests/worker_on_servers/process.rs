@@ -9,8 +9,8 @@ use std::{
 
 use parking_crds::role::Role;
 
-/// Longest way from the start of a process to its first partition.
-const READY: Duration = Duration::from_mins(1);
+/// Longest way from the start of a worker to its first partition, beside other tests.
+const READY: Duration = Duration::from_mins(2);
 
 pub(crate) struct Process {
     role: Role,
@@ -54,23 +54,7 @@ impl Process {
 
     /// Waits until it is ready; answers how long that took.
     pub(crate) async fn until_ready(&self) -> Duration {
-        let (began, client) = (Instant::now(), reqwest::Client::new());
-        let url = format!("http://{}/readyz", self.address);
-        loop {
-            let answer = client.get(&url).timeout(Duration::from_secs(5)).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return began.elapsed();
-            }
-            assert!(began.elapsed() < READY, "{} is not ready: {}", self.name, self.status().await);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn status(&self) -> String {
-        match reqwest::get(format!("http://{}/status", self.address)).await {
-            Ok(answer) => answer.text().await.unwrap_or_default(),
-            Err(error) => error.to_string(),
-        }
+        until_ready(&self.name, &self.address).await
     }
 
     fn printed(&self) -> String {
@@ -87,6 +71,27 @@ impl Drop for Process {
         if std::thread::panicking() {
             println!("{} printed last:\n{}", self.name, self.printed());
         }
+    }
+}
+
+/// Waits until the worker at the address is ready; answers how long that took.
+pub(crate) async fn until_ready(name: &str, address: &str) -> Duration {
+    let (began, client) = (Instant::now(), reqwest::Client::new());
+    let url = format!("http://{address}/readyz");
+    loop {
+        let answer = client.get(&url).timeout(Duration::from_secs(5)).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < READY, "{name} is not ready: {}", status(address).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn status(address: &str) -> String {
+    match reqwest::get(format!("http://{address}/status")).await {
+        Ok(answer) => answer.text().await.unwrap_or_default(),
+        Err(error) => error.to_string(),
     }
 }
 

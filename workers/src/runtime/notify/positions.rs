@@ -1,14 +1,10 @@
 //! How far every route has come: one state of the store for each slot of the work.
 //!
-//! Invariants: a position moves only forward, and past a notification only once that was answered; a slot whose
-//! positions are gone says so, and is never taken for a new one where a witness of its beginning stands.
+//! Invariants: a position moves only forward, and past a notification only once that was answered; where it is not
+//! known what was told, that is known, and nothing that came after the claim is passed over for it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,7 +15,6 @@ use crate::{
     ports::{
         ErrorKind, PortError, PortResult,
         event_log::{Offset, Partition, Stream, StreamFacts},
-        object_store::ObjectStore,
         state_store::{BlockKey, Commit, Outcome, StageKey, Stored, Token},
     },
     runtime::stage::StagePorts,
@@ -38,42 +33,57 @@ struct Slot {
     token: Token,
     log_id: Uuid,
     commits: Offset,
-    routes: BTreeMap<u128, Vec<Offset>>,
+    /// By partition.
+    routes: BTreeMap<u128, Vec<Place>>,
     /// Routes that moved since the last commit.
     moved: BTreeSet<u128>,
-    /// Partitions of each route whose positions are not known.
-    lost: BTreeMap<u128, BTreeSet<Partition>>,
 }
 
-/// What tells a slot that lost its positions from one that never had any.
-pub type Witnesses = Arc<dyn ObjectStore>;
+/// How far a route is in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What comes first has yet to be told.
+    Next(Offset),
+    /// It is not known what was told of that which stands before the end.
+    Unknown { end: Offset },
+}
+
+impl Place {
+    fn next(self) -> Option<Offset> {
+        match self {
+            Self::Next(next) => Some(next),
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Where it is not known what was told of a partition.
+pub(super) struct Unknown {
+    pub(super) slots: BTreeSet<Partition>,
+    pub(super) end: Offset,
+}
 
 impl Positions {
-    /// Takes the slots over. A route that is new begins at the present end of the stream; with `witnesses`, a slot
-    /// that had positions and has none any more is lost.
+    /// Takes the slots over. Of a route that is new, or whose positions are gone, it is not known what was told
+    /// before the present end of the stream.
     pub async fn claim(
         ports: StagePorts,
-        witnesses: Option<&Witnesses>,
         routes: &[String],
         slots: &Slots,
         mut draw_owner: impl FnMut() -> Uuid,
     ) -> PortResult<Self> {
-        let mut owned = BTreeMap::new();
+        let mut claimed = Vec::new();
         for &slot in &slots.owned {
-            let (token, stored) = ports.store.claim(&key(slot), draw_owner()).await?;
-            // Asked after the claim: the owner before may have read beyond any earlier end.
-            let facts = ports.log.facts(Stream::Alerts).await?;
-            let known = stored.is_none() && is_known(witnesses, slot).await?;
-            owned.insert(slot, Slot::new(token, stored, &facts, known, routes)?);
+            claimed.push((slot, ports.store.claim(&key(slot), draw_owner()).await?));
+        }
+        // Asked after the claims: the owner before may have read beyond any earlier end.
+        let facts = ports.log.facts(Stream::Alerts).await?;
+        let mut owned = BTreeMap::new();
+        for (slot, (token, stored)) in claimed {
+            owned.insert(slot, Slot::new(token, stored, &facts, routes)?);
         }
         let positions = Self { ports, owned: Mutex::new(owned) };
         positions.store().await?;
-        for &slot in &slots.owned {
-            if let Some(witnesses) = witnesses {
-                // One that exists already says the same.
-                witnesses.put_new(&witness(slot), Bytes::new()).await?;
-            }
-        }
         Ok(positions)
     }
 
@@ -88,15 +98,21 @@ impl Positions {
     pub(in crate::runtime) async fn least(&self, slot: Partition) -> Option<Offset> {
         let owned = self.owned.lock().await;
         let routes = &owned.get(&slot)?.routes;
-        let positions = routes.values().filter_map(|positions| positions.get(slot as usize));
-        Some(positions.min().copied().unwrap_or(0))
+        let places = routes.values().filter_map(|places| places.get(slot as usize));
+        Some(places.map(|place| place.next().unwrap_or(0)).min().unwrap_or(0))
     }
 
-    /// The slots whose positions of the route in the partition are lost.
-    pub(super) async fn lost(&self, route: &str, partition: Partition) -> BTreeSet<Partition> {
+    /// The slots that do not know what was told of the partition on the route, if there are any.
+    pub(super) async fn unknown(&self, route: &str, partition: Partition) -> Option<Unknown> {
         let (owned, id) = (self.owned.lock().await, route_id(route));
-        let is_lost = |slot: &Slot| slot.lost.get(&id).is_some_and(|lost| lost.contains(&partition));
-        owned.iter().filter(|(_, slot)| is_lost(slot)).map(|(number, _)| *number).collect()
+        let end = |slot: &Slot| match slot.place(id, partition)? {
+            Place::Unknown { end } => Some(end),
+            Place::Next(_) => None,
+        };
+        let ends: BTreeMap<_, _> =
+            owned.iter().filter_map(|(&slot, state)| Some((slot, end(state)?))).collect();
+        let end = ends.values().max().copied()?;
+        Some(Unknown { slots: ends.into_keys().collect(), end })
     }
 
     /// Whether the slot is owned, and what stands there is not behind it.
@@ -127,12 +143,12 @@ impl Positions {
         }
     }
 
-    /// What was lost has been made up for.
-    pub(super) async fn recovered(&self, route: &str, partition: Partition, next: Offset) -> PortResult<()> {
+    /// What fired before the end was told to the slots that did not know.
+    pub(super) async fn recovered(&self, route: &str, partition: Partition) -> PortResult<()> {
         let id = route_id(route);
         for slot in self.owned.lock().await.values_mut() {
-            if slot.lost.get_mut(&id).is_some_and(|lost| lost.remove(&partition)) {
-                slot.pass(id, partition, next);
+            if let Some(Place::Unknown { end }) = slot.place(id, partition) {
+                slot.set(id, partition, end);
             }
         }
         self.store().await
@@ -149,9 +165,10 @@ impl Positions {
 
     async fn commit(&self, number: Partition, slot: &mut Slot) -> PortResult<()> {
         let block = |id: u128| {
-            // A partition that is lost stands nowhere: after a crash it is lost again.
-            let routes = slot.routes.get(&id).filter(|_| slot.lost.get(&id).is_none_or(BTreeSet::is_empty));
-            Some((BlockKey { class: POSITION_CLASS, id }, Some(encode(routes?))))
+            // Who does not know one place knows none after a crash.
+            let places: Option<Vec<Offset>> =
+                slot.routes.get(&id)?.iter().map(|place| place.next()).collect();
+            Some((BlockKey { class: POSITION_CLASS, id }, Some(encode(&places?))))
         };
         let commit = Commit {
             token: slot.token,
@@ -176,23 +193,9 @@ impl Positions {
 }
 
 impl Slot {
-    fn new(
-        token: Token,
-        stored: Option<Stored>,
-        facts: &StreamFacts,
-        is_known: bool,
-        routes: &[String],
-    ) -> PortResult<Self> {
+    fn new(token: Token, stored: Option<Stored>, facts: &StreamFacts, routes: &[String]) -> PortResult<Self> {
         let of_this_log = stored.as_ref().is_none_or(|stored| stored.log_id == facts.log_id);
         let commits = stored.as_ref().map_or(0, |stored| stored.next_offset);
-        let mut slot = Self {
-            token,
-            log_id: facts.log_id,
-            commits,
-            routes: BTreeMap::new(),
-            moved: BTreeSet::new(),
-            lost: BTreeMap::new(),
-        };
         let mut known = BTreeMap::new();
         for (key, bytes) in stored.into_iter().flat_map(|stored| stored.blocks) {
             let positions: Vec<Offset> = postcard::from_bytes(&bytes).map_err(|error| {
@@ -200,51 +203,50 @@ impl Slot {
             })?;
             known.insert(key.id, positions);
         }
-        for id in routes.iter().map(|route| route_id(route)) {
+        let place = |id: u128| {
             let positions = known.remove(&id).filter(|_| of_this_log);
-            let lost = match &positions {
-                Some(positions) => out_of_range(positions, facts),
-                None if is_known || !of_this_log => {
-                    (0..).zip(&facts.ends).map(|(number, _)| number).collect()
-                }
-                None => BTreeSet::new(),
-            };
-            let mut positions = positions.unwrap_or_else(|| facts.ends.clone());
-            // Partitions that came since hold nothing that was told.
-            positions.resize(facts.ends.len(), 0);
-            slot.routes.insert(id, positions);
-            slot.moved.insert(id);
-            slot.lost.insert(id, lost);
-        }
-        Ok(slot)
+            (id, places(positions.as_deref(), facts))
+        };
+        let routes: BTreeMap<_, _> = routes.iter().map(|route| route_id(route)).map(place).collect();
+        let moved = routes.keys().copied().collect();
+        Ok(Self { token, log_id: facts.log_id, commits, routes, moved })
     }
 
-    /// `None` where it is lost.
-    fn at(&self, route: u128, partition: Partition) -> Option<Offset> {
-        if self.lost.get(&route).is_some_and(|lost| lost.contains(&partition)) {
-            return None;
-        }
+    fn place(&self, route: u128, partition: Partition) -> Option<Place> {
         self.routes.get(&route)?.get(partition as usize).copied()
     }
 
+    fn at(&self, route: u128, partition: Partition) -> Option<Offset> {
+        self.place(route, partition)?.next()
+    }
+
     fn pass(&mut self, route: u128, partition: Partition, next: Offset) {
-        if self.lost.get(&route).is_some_and(|lost| lost.contains(&partition)) {
-            return;
+        if self.at(route, partition).is_some_and(|at| at < next) {
+            self.set(route, partition, next);
         }
-        let positions = self.routes.get_mut(&route);
-        let position = positions.and_then(|positions| positions.get_mut(partition as usize));
-        if let Some(position) = position.filter(|position| **position < next) {
-            *position = next;
+    }
+
+    fn set(&mut self, route: u128, partition: Partition, next: Offset) {
+        let places = self.routes.get_mut(&route);
+        if let Some(place) = places.and_then(|places| places.get_mut(partition as usize)) {
+            *place = Place::Next(next);
             self.moved.insert(route);
         }
     }
 }
 
-/// Partitions where what comes next was removed, or never was.
-fn out_of_range(positions: &[Offset], facts: &StreamFacts) -> BTreeSet<Partition> {
-    let is_there = |(at, (start, end)): (&Offset, (&Offset, &Offset))| (start..=end).contains(&at);
-    let places = positions.iter().zip(facts.starts.iter().zip(&facts.ends));
-    (0..).zip(places).filter(|(_, place)| !is_there(*place)).map(|(partition, _)| partition).collect()
+/// The places of a route in every partition; without positions nothing is known but of partitions that are empty.
+fn places(positions: Option<&[Offset]>, facts: &StreamFacts) -> Vec<Place> {
+    let place = |(partition, (&start, &end)): (usize, (&Offset, &Offset))| {
+        let next = match positions {
+            // A partition that came since holds nothing that was told.
+            Some(positions) => Some(positions.get(partition).copied().unwrap_or(start)),
+            None => (start == end).then_some(end),
+        };
+        let next = next.filter(|next| (start..=end).contains(next));
+        next.map_or(Place::Unknown { end }, Place::Next)
+    };
+    facts.starts.iter().zip(&facts.ends).enumerate().map(place).collect()
 }
 
 fn key(slot: Partition) -> StageKey {
@@ -253,13 +255,4 @@ fn key(slot: Partition) -> StageKey {
 
 fn route_id(route: &str) -> u128 {
     xxh3_128(route.as_bytes())
-}
-
-fn witness(slot: Partition) -> String {
-    format!("notify/slots/{slot}")
-}
-
-async fn is_known(witnesses: Option<&Witnesses>, slot: Partition) -> PortResult<bool> {
-    let Some(witnesses) = witnesses else { return Ok(false) };
-    Ok(witnesses.get(&witness(slot)).await?.is_some())
 }

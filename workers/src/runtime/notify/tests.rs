@@ -8,7 +8,7 @@ use parking_crds::{
 
 use super::*;
 use crate::{
-    adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryObjectStore, MemoryStateStore},
+    adapters::memory::{MemoryClock, MemoryEventLog, MemoryNotifier, MemoryStateStore},
     ports::{
         ErrorKind, PortError,
         event_log::{EventLog, Records},
@@ -58,7 +58,6 @@ struct World {
     log: Arc<MemoryEventLog>,
     store: MemoryStateStore,
     clock: MemoryClock,
-    objects: Arc<MemoryObjectStore>,
     told: MemoryNotifier,
     counts: Arc<Counts>,
 }
@@ -69,7 +68,6 @@ impl World {
             log: Arc::new(MemoryEventLog::new(Uuid::nil(), 1)),
             store: MemoryStateStore::default(),
             clock: MemoryClock::new(0),
-            objects: Arc::default(),
             told: MemoryNotifier::default(),
             counts: Arc::default(),
         }
@@ -87,10 +85,9 @@ impl World {
         };
         let route: Route = serde_json::from_str(r#"{"name":"ops","console":{}}"#).unwrap();
         let notifier = Moody { errors: std::sync::Mutex::new(errors), inner: self.told.clone() };
-        let (witnesses, mut owners): (Witnesses, _) = (self.objects.clone(), 7..);
+        let mut owners = 7..;
         let draw = || Uuid::from_u128(owners.next().unwrap());
-        let positions =
-            Positions::claim(ports.clone(), Some(&witnesses), &["ops".to_owned()], &slots, draw).await;
+        let positions = Positions::claim(ports.clone(), &["ops".to_owned()], &slots, draw).await;
         let outlet = Outlet::new(&route, Arc::new(notifier), Arc::clone(&self.counts), &slots);
         Delivery {
             ports,
@@ -152,13 +149,13 @@ async fn alert_is_told_once_and_a_restart_goes_on_behind_it() {
 }
 
 #[tokio::test]
-async fn route_that_is_new_begins_at_the_present() {
+async fn route_that_is_new_is_told_what_fires_and_all_that_comes() {
     let world = World::new();
-    world.publish(&[alert(1)]).await;
+    world.publish(&[alert(1), alert(2), record(1, "resolved")]).await;
     let delivery = world.delivery(vec![]).await;
-    world.publish(&[alert(2)]).await;
+    world.publish(&[alert(3), record(2, "resolved")]).await;
     world.deliver(&delivery).await.unwrap();
-    assert_eq!(world.keys(), [key(2)]);
+    assert_eq!(world.keys(), [key(2), key(3), key(2).replace("firing", "resolved")]);
 }
 
 #[tokio::test]
