@@ -3,7 +3,7 @@
 //! Guarantees:
 //! - **L1** An append that was answered is durable: it is found after any crash.
 //! - **L2** Offsets of a new partition begin at 0 and grow by one with each record, in the order of appends.
-//!   The oldest records may be removed in time; the facts tell where a partition begins.
+//!   The oldest records may be removed in time; the bounds tell where a partition begins.
 //! - **L3** (a [`MarkedLog`] alone) The parts and the mark of one append become visible together or not at all.
 //! - **L4** What was read at an offset never changes.
 //! - **L5** A stream keeps its `log_id`, and one that was made anew has another.
@@ -183,15 +183,13 @@ pub struct Mark {
     pub position: Bytes,
 }
 
-/// Facts about a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamFacts {
-    /// Identity of the stream (L5).
-    pub log_id: Uuid,
-    /// Offset of the oldest record, by partition; its end where it holds none.
-    pub starts: Vec<Offset>,
-    /// Offset after the last record, by partition.
-    pub ends: Vec<Offset>,
+/// Where a partition begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Offset of the oldest record; the end where it holds none.
+    pub start: Offset,
+    /// Offset after the last record.
+    pub end: Offset,
 }
 
 /// The port. See the module for its guarantees.
@@ -207,8 +205,11 @@ pub trait EventLog: Send + Sync {
     /// Completes once a record stands at `offset` or beyond.
     async fn arrived(&self, at: StreamPartition, offset: Offset) -> PortResult<()>;
 
-    /// The stream's identity and ends.
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts>;
+    /// The stream's identity (L5).
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid>;
+
+    /// Where the partition begins and ends; another one that cannot be reached does not matter.
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds>;
 }
 
 /// A log whose appends are atomic and keep a producer's position with its records.

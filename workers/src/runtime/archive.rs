@@ -344,15 +344,14 @@ impl Archive {
         table: Table,
         base: &TableSnapshot,
     ) -> Result<(LogTag, Vec<Batch>), ArchiveError> {
-        let facts = self.ports.log.facts(stream).await?;
-        let (log, ends) = (LogTag::from(facts.log_id), facts.ends);
+        let log = LogTag::from(self.ports.log.log_id(stream).await?);
         let mut batches = Vec::with_capacity(self.settings.partitions.len());
         for &partition in &self.settings.partitions {
             let position = base.positions.get(&partition).copied();
-            let end = ends.get(partition as usize).copied().unwrap_or_default();
             let (limits, inventory) = (self.settings.limits, &self.settings.inventory);
             let mut batch = Batch::new(table, partition, position, limits, inventory);
             if let Some(Position { last_offset, .. }) = position {
+                let end = self.ports.log.bounds(StreamPartition { stream, partition }).await?.end;
                 if last_offset >= end {
                     let table = table.as_str();
                     return Err(ArchiveError::AheadOfLog { table, partition, lake: last_offset, log: end });

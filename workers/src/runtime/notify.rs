@@ -171,8 +171,7 @@ impl Delivery {
 
     /// The newest record before the end of each alert that is not over, in their order.
     async fn firing(&self, end: Offset) -> PortResult<BTreeMap<Offset, Vec<u8>>> {
-        let facts = self.ports.log.facts(Stream::Alerts).await?;
-        let mut next = facts.starts.get(self.partition as usize).copied().unwrap_or(0);
+        let mut next = self.ports.log.bounds(self.source()).await?.start;
         let (mut newest, mut firing) = (BTreeMap::<Uuid, Offset>::new(), BTreeMap::new());
         while next < end {
             let fetched = self.ports.log.read(self.source(), next, READ_BYTES).await?;

@@ -90,7 +90,8 @@ impl NotifyShare {
     async fn deliver(&mut self) -> PortResult<Infallible> {
         let Notices { ports, routing, routes, partitions } = self.notices.as_ref();
         let names: Vec<_> = routes.iter().map(|one| one.route.name.to_string()).collect();
-        let claimed = Positions::claim(ports.clone(), &names, &self.slots, self.draw_owner).await?;
+        let claimed =
+            Positions::claim(ports.clone(), &names, &self.slots, *partitions, self.draw_owner).await?;
         let positions = Arc::clone(self.positions.insert(Arc::new(claimed)));
         self.stands(&positions).await;
         let mut tasks = JoinSet::new();

@@ -35,7 +35,8 @@ impl Deliveries {
         }
         let routing = Arc::new(Routing::new(routes, &deployment.rules));
         let (ports, slots) = (pipeline.ports.clone(), Slots::one());
-        let positions = Arc::new(Positions::claim(ports, &names, &slots, Uuid::new_v4).await?);
+        let positions =
+            Arc::new(Positions::claim(ports, &names, &slots, pipeline.partitions, Uuid::new_v4).await?);
         let mut tasks = JoinSet::new();
         for (route, name) in routes.iter().zip(&names) {
             let notifier = notifier(route, name, &deployment.secrets, &pipeline.ports.clock);

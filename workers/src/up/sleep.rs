@@ -60,9 +60,12 @@ impl Sleep {
     pub(super) async fn standing(&self) -> PortResult<Standing> {
         let (mut log_id, mut ends) = (Uuid::nil(), Vec::with_capacity(Stream::ALL.len()));
         for stream in Stream::ALL {
-            let facts = self.log.facts(stream).await?;
-            log_id = facts.log_id;
-            ends.push(facts.ends);
+            log_id = self.log.log_id(stream).await?;
+            let mut of_stream = Vec::new();
+            for partition in 0..self.lake.partitions() {
+                of_stream.push(self.log.bounds(StreamPartition { stream, partition }).await?.end);
+            }
+            ends.push(of_stream);
         }
         let versions = Table::ALL.map(|table| newest_entry(&self.lake.folder(table)?)).into();
         Ok(Standing { log_id, ends, versions, revisions: self.revisions })

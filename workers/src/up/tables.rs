@@ -61,7 +61,7 @@ pub(super) async fn open(
     log: &dyn EventLog,
     partitions: Partition,
 ) -> PortResult<Arc<DeltaLake>> {
-    let source = log.facts(Stream::Events).await?.log_id.to_string();
+    let source = log.log_id(Stream::Events).await?.to_string();
     Ok(Arc::new(DeltaLake::open(folder.lake_path(), source.as_str(), partitions)?))
 }
 

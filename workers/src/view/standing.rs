@@ -12,7 +12,7 @@ use crate::{
         track::{Presence, SpaceView, ZoneState},
     },
     ports::{
-        event_log::{Offset, Partition, Stream},
+        event_log::{Offset, Partition, Stream, StreamPartition},
         state_store::StageKey,
     },
     runtime::{
@@ -60,9 +60,10 @@ pub struct Standing {
 
 impl Standing {
     pub(super) async fn read(settings: &ViewSettings) -> Result<Self, ViewError> {
-        let ends = settings.ports.log.facts(Stream::Events).await?.ends;
         let mut partitions = Vec::new();
-        for (partition, end) in (0..settings.partitions).zip(ends) {
+        for partition in 0..settings.partitions {
+            let at = StreamPartition { stream: Stream::Events, partition };
+            let end = settings.ports.log.bounds(at).await?.end;
             partitions.push(read_partition(settings, partition, end).await?);
         }
         Ok(Self { partitions, inventory: Arc::clone(&settings.inventory) })

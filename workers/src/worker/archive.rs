@@ -82,7 +82,7 @@ pub(super) async fn run(
 async fn sources(config: &WorkerConfig, log: &dyn EventLog) -> PortResult<LogSources> {
     let mut ids = BTreeMap::new();
     for (stream, table) in STREAMS {
-        ids.insert(table, log.facts(stream).await?.log_id.to_string());
+        ids.insert(table, log.log_id(stream).await?.to_string());
     }
     let pipeline = &config.pipeline;
     Ok(LogSources::each(|table| {

@@ -4,8 +4,9 @@
 //! partition of its share was taken over, and no longer when it drains.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -32,6 +33,9 @@ use crate::{
     ports::event_log::{EventLog, Offset, StreamPartition},
     runtime::standing::{ShareBoard, Standing},
 };
+
+/// How long the log may take to tell where a partition ends.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// What the worker writes down about itself. A clone is the same board.
 #[derive(Clone)]
@@ -106,20 +110,16 @@ impl Board {
 
     /// How each partition of the share stands, and where it ends, if the log tells.
     async fn share_with_ends(&self) -> Vec<(StreamPartition, Standing, Option<Offset>)> {
-        let (share, mut ends) = (self.share.read(), BTreeMap::new());
-        if let Some(log) = self.log() {
-            for stream in share.keys().map(|at| at.stream).collect::<BTreeSet<_>>() {
-                if let Ok(facts) = log.facts(stream).await {
-                    ends.insert(stream, facts.ends);
-                }
-            }
-        }
-        let end = |at: &StreamPartition| ends.get(&at.stream)?.get(at.partition as usize).copied();
-        share.into_iter().map(|(at, standing)| (at, standing, end(&at))).collect()
+        let share = self.share.read();
+        let ends = match self.log() {
+            Some(log) => ends(&log, share.keys().copied()).await,
+            None => BTreeMap::new(),
+        };
+        share.into_iter().map(|(at, standing)| (at, standing, ends.get(&at).copied())).collect()
     }
 
     async fn status(&self) -> WorkerStatus {
-        let mut partitions = Vec::new();
+        let (mut partitions, mut silent) = (Vec::new(), Vec::new());
         let configuration = self.problems.iter().cloned();
         let mut problems: Vec<_> = configuration
             .map(|message| WorkerProblem { kind: WorkerProblemKind::Configuration, message })
@@ -129,8 +129,11 @@ impl Board {
                 standing.trouble.map(|message| WorkerProblem { kind: self.kind(standing.lost), message });
             // Several partitions often have the same.
             problems.extend(problem.filter(|problem| !problems.contains(problem)));
+            let Some(end) = end else {
+                silent.push(at);
+                continue;
+            };
             if let (Some(position), Ok(partition)) = (standing.committed, u16::try_from(at.partition)) {
-                let end = end.unwrap_or(position);
                 partitions.push(PartitionReport {
                     stream: at.stream,
                     partition,
@@ -139,6 +142,13 @@ impl Board {
                     oldest_unread: None,
                 });
             }
+        }
+        if let (Some(first), true) = (silent.first(), self.log().is_some()) {
+            let (kind, count) = (WorkerProblemKind::Log, silent.len());
+            let message = format!(
+                "the log does not tell where {first} ends: the lag of {count} partitions is not known"
+            );
+            problems.push(WorkerProblem { kind, message });
         }
         WorkerStatus {
             pipeline: self.pipeline.clone(),
@@ -195,6 +205,27 @@ impl Board {
         }
         Exposition::of(&registry)
     }
+}
+
+/// Where these partitions end, of those that the log tells in time.
+#[expect(clippy::disallowed_methods, reason = "all are asked at once, and a probe waits for no broker")]
+async fn ends(
+    log: &Arc<dyn EventLog>,
+    places: impl Iterator<Item = StreamPartition>,
+) -> BTreeMap<StreamPartition, Offset> {
+    let (mut asked, mut ends) = (JoinSet::new(), BTreeMap::new());
+    for at in places {
+        let log = Arc::clone(log);
+        asked.spawn(async move { Some((at, log.bounds(at).await.ok()?.end)) });
+    }
+    let answered = async {
+        while let Some(answer) = asked.join_next().await {
+            ends.extend(answer.ok().flatten());
+        }
+    };
+    // Who has not answered by then is asked again the next time.
+    let _ = tokio::time::timeout(LONGEST_LOOK, answered).await;
+    ends
 }
 
 /// The served address.

@@ -17,9 +17,7 @@ use parking_workers::{
     ports::{
         ErrorKind, PortError, PortResult,
         clock::Clock,
-        event_log::{
-            EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Stream, StreamFacts, StreamPartition,
-        },
+        event_log::{Bounds, EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Stream, StreamPartition},
     },
 };
 use reqwest::{RequestBuilder, Response};
@@ -106,11 +104,15 @@ impl EventLog for TestLog {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
         match self.next_failure() {
-            None => self.inner.facts(stream).await,
+            None => self.inner.log_id(stream).await,
             Some(kind) => Err(PortError::new(kind, "asking the log")),
         }
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.inner.bounds(at).await
     }
 }
 

@@ -8,7 +8,7 @@ use parking_workers::{
     adapters::kafka::{KafkaEventLog, KafkaLogin},
     ports::{
         ErrorKind, PortError,
-        event_log::{EventLog, Offset, Parts, Records, Stream, StreamPartition},
+        event_log::{Bounds, EventLog, Offset, Parts, Records, Stream, StreamPartition},
     },
 };
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -93,18 +93,18 @@ async fn a_topic_that_was_made_anew_is_another_stream_and_old_offsets_find_nothi
     let log = open(&topics, Broker::shared()).await;
     log.append(vec![(AT, ["a", "b", "c"].into_iter().collect())]).await.unwrap();
     assert_eq!(log.read(AT, 0, usize::MAX).await.unwrap().records.len(), 3);
-    let before = log.facts(Stream::Events).await.unwrap();
+    let before = log.log_id(Stream::Events).await.unwrap();
     topics.delete(Broker::shared()).await;
     let invalid = |error: &PortError| error.kind == ErrorKind::Invalid;
-    let gone = || async { log.facts(Stream::Events).await.err().filter(invalid) };
+    let gone = || async { log.log_id(Stream::Events).await.err().filter(invalid) };
     eventually("the topics are gone", gone).await;
     topics.make(Broker::shared()).await;
     let new = KafkaEventLog::open(topics.settings(Broker::shared())).await.unwrap();
-    assert_ne!(new.facts(Stream::Events).await.unwrap().log_id, before.log_id);
-    let again = || async { log.facts(Stream::Events).await.ok() };
-    let after = eventually("the old handle sees the new topics", again).await;
-    assert_ne!(after.log_id, before.log_id);
-    assert_eq!(after.ends, [0]);
+    assert_ne!(new.log_id(Stream::Events).await.unwrap(), before);
+    let again = || async { Some((log.log_id(Stream::Events).await.ok()?, log.bounds(AT).await.ok()?)) };
+    let (after, bounds) = eventually("the old handle sees the new topics", again).await;
+    assert_ne!(after, before);
+    assert_eq!(bounds, Bounds { start: 0, end: 0 });
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn records_that_retention_removed_are_an_error_to_their_reader() {
     let log = open(&topics, Broker::shared()).await;
     log.append(vec![(AT, ["a", "b", "c"].into_iter().collect())]).await.unwrap();
     remove_up_to(&topics, 2).await;
-    let started = || async { log.facts(Stream::Events).await.ok().filter(|facts| facts.starts == [2]) };
+    let started = || async { log.bounds(AT).await.ok().filter(|bounds| bounds.start == 2) };
     eventually("the partition begins later", started).await;
     let (kind, text) = told(&log.read(AT, 1, usize::MAX).await.unwrap_err());
     assert_eq!(kind, ErrorKind::Invalid);
@@ -132,7 +132,7 @@ async fn remove_up_to(topics: &Topics, offset: i64) {
 /// First offset of a partition after retention ran over a record of 2016.
 async fn start_of(topics: &Topics) -> Offset {
     let log = open(topics, Broker::shared()).await;
-    log.facts(Stream::Events).await.unwrap().starts[0]
+    log.bounds(AT).await.unwrap().start
 }
 
 fn append_a_record_of_2016(topics: &Topics) {
@@ -220,7 +220,7 @@ async fn a_frozen_broker_holds_no_call_longer_than_its_timeout() {
     let log = KafkaEventLog::open(settings).await.unwrap();
     log.append(one("before")).await.unwrap();
     broker.server().freeze().unwrap();
-    assert_eq!(log.facts(Stream::Events).await.unwrap_err().kind, ErrorKind::Transient);
+    assert_eq!(log.log_id(Stream::Events).await.unwrap_err().kind, ErrorKind::Transient);
     assert_eq!(log.append(one("meanwhile")).await.unwrap_err().kind, ErrorKind::Ambiguous);
     broker.server().thaw().unwrap();
     let appended = || async { log.append(one("after")).await.ok() };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_workers::ports::{
     ErrorKind, PortResult,
-    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts, Stream, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     object_store::{ObjectStore, PutNew},
     state_store::{Commit, Outcome, StageKey, StateStore, Stored, Token},
@@ -57,8 +57,12 @@ impl<P: EventLog> EventLog for Witness<P> {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        self.saw("facts", self.inner.facts(stream).await, None)
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        self.saw("log id", self.inner.log_id(stream).await, None)
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.saw("bounds", self.inner.bounds(at).await, None)
     }
 }
 

@@ -320,7 +320,7 @@ impl World {
 
     /// Offset after the last event of a partition.
     pub(crate) fn end(&self, partition: Partition) -> Offset {
-        at_once(self.log.facts(Stream::Events)).unwrap().ends[partition as usize]
+        at_once(self.log.bounds(StreamPartition { stream: Stream::Events, partition })).unwrap().end
     }
 
     pub(crate) fn stored(&self, role: &'static str, partition: Partition) -> Option<Stored> {

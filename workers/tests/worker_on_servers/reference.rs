@@ -81,7 +81,7 @@ impl Reference {
             outputs.insert(stream, records(&log, stream, deployment.partitions()).await);
         }
         assert!(outputs[&Stream::Alerts].iter().flatten().any(|record| record.contains("firing")));
-        let source = log.facts(Stream::Events).await.unwrap().log_id.to_string();
+        let source = log.log_id(Stream::Events).await.unwrap().to_string();
         let lake = DeltaLake::open(folder.lake_path(), source.as_str(), deployment.partitions()).unwrap();
         Self { notified: notified(&outputs[&Stream::Alerts]), outputs, lake, _data: data }
     }

@@ -12,7 +12,7 @@ use super::faulty::{Fault, FaultPlan, Operation};
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     clock::Clock,
-    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts, Stream, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     notifier::{Notification, Notifier},
     object_store::{ObjectStore, PutNew},
@@ -85,8 +85,12 @@ impl<P: EventLog> EventLog for Faulty<P> {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        Self::read(self, "asking for a stream's facts", self.inner.facts(stream)).await
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        Self::read(self, "asking for a stream's identity", self.inner.log_id(stream)).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        Self::read(self, "asking for a partition's bounds", self.inner.bounds(at)).await
     }
 }
 
@@ -195,7 +199,7 @@ mod tests {
         let faulty = Faulty::new(log.clone(), FaultPlan::new(1, chances));
         let records: Records = ["a"].into_iter().collect();
         let answer = faulty.append(vec![(AT, records)]).await;
-        (answer.map_err(|error| error.kind), log.facts(Stream::Events).await.unwrap().ends[0])
+        (answer.map_err(|error| error.kind), log.bounds(AT).await.unwrap().end)
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::ports::{
     ErrorKind, PortResult,
     clock::Clock,
-    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts, Stream, StreamPartition},
     lake::{Committed, Lake, Table, TableCommit, TableSnapshot},
     notifier::{Notification, Notifier},
     object_store::{ObjectStore, PutNew},
@@ -65,8 +65,12 @@ impl<P: EventLog, C: Clock> EventLog for Retrying<P, C> {
         self.run(|| self.inner.arrived(at, offset)).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        self.run(|| self.inner.facts(stream)).await
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        self.run(|| self.inner.log_id(stream)).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.run(|| self.inner.bounds(at)).await
     }
 }
 

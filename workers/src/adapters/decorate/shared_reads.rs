@@ -7,10 +7,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::ports::{
     PortResult,
-    event_log::{EventLog, Fetched, Offset, Parts, Records, Stream, StreamFacts, StreamPartition},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts, Records, Stream, StreamPartition},
 };
 
 /// See the module.
@@ -67,7 +68,11 @@ impl EventLog for SharedReads {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        self.inner.facts(stream).await
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        self.inner.log_id(stream).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.inner.bounds(at).await
     }
 }

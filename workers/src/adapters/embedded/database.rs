@@ -80,10 +80,6 @@ impl Ends {
         let fits = at.partition < self.partitions;
         fits.then(|| self.by_partition.get(position + at.partition as usize)).flatten()
     }
-
-    pub(super) fn partitions(&self) -> Partition {
-        self.partitions
-    }
 }
 
 /// What all adapters of one data folder share. The order of fields is the order of closing.

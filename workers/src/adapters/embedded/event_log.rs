@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::{sync::oneshot, task};
+use uuid::Uuid;
 
 use super::{
     batch,
@@ -18,7 +19,7 @@ use super::{
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     event_log::{
-        EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Records, RecordsBuilder, Stream, StreamFacts,
+        Bounds, EventLog, Fetched, Mark, MarkedLog, Offset, Parts, Records, RecordsBuilder, Stream,
         StreamPartition,
     },
 };
@@ -81,11 +82,12 @@ impl EventLog for EmbeddedEventLog {
         Ok(())
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        let ends = (0..self.shared.ends.partitions())
-            .map(|partition| Ok(*self.end(StreamPartition { stream, partition })?.borrow()))
-            .collect::<PortResult<Vec<_>>>()?;
-        Ok(StreamFacts { log_id: self.shared.log_id, starts: vec![0; ends.len()], ends })
+    async fn log_id(&self, _: Stream) -> PortResult<Uuid> {
+        Ok(self.shared.log_id)
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        Ok(Bounds { start: 0, end: *self.end(at)?.borrow() })
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::ports::{
     ErrorKind, PortError, PortResult,
-    event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts, Stream, StreamPartition},
 };
 
 /// How often the reading client hears of errors, and whether it shall end.
@@ -206,7 +206,7 @@ impl EventLog for KafkaEventLog {
         for ((target, (at, _)), delivery) in targets.iter().zip(&parts).zip(&sent) {
             firsts.push(match delivery {
                 Some(delivery) => self.producer.confirm(target, delivery).await?,
-                None => self.with_reader(*at, |reader| Ok(reader.fetch_ends()?.1)).await?,
+                None => self.with_reader(*at, |reader| Ok(reader.fetch_bounds()?.end)).await?,
             });
         }
         Ok(firsts)
@@ -230,19 +230,16 @@ impl EventLog for KafkaEventLog {
         }
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
         let topic = self.topics.get(&stream).cloned().ok_or_else(|| {
             PortError::new(ErrorKind::Invalid, format!("asking for stream {}", stream.as_str()))
         })?;
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
-        let log_id = blocking(move || fetch_log_id(&client, &topic, timeout)).await?;
-        let (mut starts, mut ends) = (Vec::new(), Vec::new());
-        for at in self.places.keys().filter(|at| at.stream == stream) {
-            let (start, end) = self.with_reader(*at, |reader| reader.fetch_ends()).await?;
-            starts.push(start);
-            ends.push(end);
-        }
-        Ok(StreamFacts { log_id, starts, ends })
+        blocking(move || fetch_log_id(&client, &topic, timeout)).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.with_reader(at, |reader| reader.fetch_bounds()).await
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use super::error::read_error;
 use crate::ports::{
     ErrorKind, PortError, PortResult,
-    event_log::{Fetched, Offset, Records, RecordsBuilder},
+    event_log::{Bounds, Fetched, Offset, Records, RecordsBuilder},
 };
 
 /// The reading client; it belongs to no group.
@@ -134,7 +134,7 @@ impl Reader {
             return Ok(true);
         }
         if self.next != Some(offset) {
-            return Ok(self.fetch_ends()?.1 > offset);
+            return Ok(self.fetch_bounds()?.end > offset);
         }
         if self.ahead.is_none() {
             let found = self.poll(offset, Duration::ZERO);
@@ -158,18 +158,18 @@ impl Reader {
         Ok(self.next == Some(offset))
     }
 
-    /// First offset and end of the partition, as the brokers tell them now.
-    pub(super) fn fetch_ends(&self) -> PortResult<(Offset, Offset)> {
+    /// As the brokers tell them now.
+    pub(super) fn fetch_bounds(&self) -> PortResult<Bounds> {
         let ends = self.client.fetch_watermarks(&self.topic, self.partition, self.timeout);
         let (start, end) = ends.map_err(|error| self.failed(&error))?;
         let (start, end) = (start.try_into().unwrap_or_default(), end.try_into().unwrap_or_default());
         self.known_end.reaches(end);
-        Ok((start, end))
+        Ok(Bounds { start, end })
     }
 
     /// Starts over at an offset; answers whether a record stands there.
     fn start_at(&mut self, from: Offset) -> PortResult<bool> {
-        let (start, end) = self.fetch_ends()?;
+        let Bounds { start, end } = self.fetch_bounds()?;
         if from < start {
             let reason = format!("its records up to {start} were removed");
             return Err(PortError::caused(ErrorKind::Invalid, self.attempt(from), reason));
@@ -240,7 +240,7 @@ impl Reader {
     /// Whether nothing stands at `from`, where the queue is empty.
     fn is_drained(&mut self, from: Offset) -> PortResult<bool> {
         if !self.at_end || self.known_end.get() > from {
-            self.at_end = self.fetch_ends()?.1 <= from;
+            self.at_end = self.fetch_bounds()?.end <= from;
         }
         Ok(self.at_end)
     }

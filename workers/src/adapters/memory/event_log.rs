@@ -16,7 +16,7 @@ use super::locked;
 use crate::ports::{
     ErrorKind, PortError, PortResult,
     event_log::{
-        EventLog, Fetched, Mark, MarkedLog, Offset, Partition, Parts, Records, Stream, StreamFacts,
+        Bounds, EventLog, Fetched, Mark, MarkedLog, Offset, Partition, Parts, Records, Stream,
         StreamPartition,
     },
 };
@@ -62,7 +62,6 @@ impl PartitionLog {
 #[derive(Debug)]
 struct Log {
     id: Uuid,
-    partitions: Partition,
     logs: Mutex<Stored>,
     ends: BTreeMap<(Stream, Partition), watch::Sender<Offset>>,
 }
@@ -84,7 +83,7 @@ impl MemoryEventLog {
     pub fn new(log_id: Uuid, partitions: Partition) -> Self {
         let keys = Stream::ALL.into_iter().flat_map(|stream| (0..partitions).map(move |p| (stream, p)));
         let ends = keys.map(|key| (key, watch::Sender::new(0))).collect();
-        Self { log: Arc::new(Log { id: log_id, partitions, logs: Mutex::default(), ends }) }
+        Self { log: Arc::new(Log { id: log_id, logs: Mutex::default(), ends }) }
     }
 
     /// Removes the records before an offset, as retention does.
@@ -151,14 +150,15 @@ impl EventLog for MemoryEventLog {
         Ok(())
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        let ends = (0..self.log.partitions)
-            .map(|partition| Ok(*self.end_of(StreamPartition { stream, partition })?.borrow()))
-            .collect::<PortResult<Vec<_>>>()?;
+    async fn log_id(&self, _: Stream) -> PortResult<Uuid> {
+        Ok(self.log.id)
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        let end = *self.end_of(at)?.borrow();
         let stored = locked(&self.log.logs);
-        let start = |partition| stored.logs.get(&(stream, partition)).map_or(0, |log| log.start);
-        let starts = (0..self.log.partitions).map(start).collect();
-        Ok(StreamFacts { log_id: self.log.id, starts, ends })
+        let start = stored.logs.get(&(at.stream, at.partition)).map_or(0, |log| log.start);
+        Ok(Bounds { start, end })
     }
 }
 

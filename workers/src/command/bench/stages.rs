@@ -101,7 +101,11 @@ pub(super) async fn join<T: 'static>(
 
 /// Offsets after the last records of `events`.
 pub(super) async fn ends(folder: &DataFolder) -> Result<Vec<Offset>, BenchError> {
-    Ok(folder.event_log().facts(Stream::Events).await?.ends)
+    let (log, mut ends) = (folder.event_log(), Vec::new());
+    for partition in 0..PARTITIONS {
+        ends.push(log.bounds(StreamPartition { stream: Stream::Events, partition }).await?.end);
+    }
+    Ok(ends)
 }
 
 /// Hands every record of a partition to `take`.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::ports::{
     ErrorKind, PortResult,
-    event_log::{EventLog, Fetched, Offset, Parts, StreamFacts},
+    event_log::{Bounds, EventLog, Fetched, Offset, Parts},
 };
 
 #[derive(Default)]
@@ -49,8 +49,12 @@ impl EventLog for Tape {
         Ok(())
     }
 
-    async fn facts(&self, _: Stream) -> PortResult<StreamFacts> {
-        Err(PortError::new(ErrorKind::Invalid, "facts"))
+    async fn log_id(&self, _: Stream) -> PortResult<Uuid> {
+        Err(PortError::new(ErrorKind::Invalid, "asking for an identity"))
+    }
+
+    async fn bounds(&self, _: StreamPartition) -> PortResult<Bounds> {
+        Err(PortError::new(ErrorKind::Invalid, "asking for bounds"))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     adapters::memory::MemoryEventLog,
     ports::{
         PortResult,
-        event_log::{Fetched, Offset, Parts, StreamFacts},
+        event_log::{Bounds, Fetched, Offset, Parts},
     },
 };
 
@@ -61,8 +61,12 @@ impl EventLog for Gated {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        self.inner.facts(stream).await
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        self.inner.log_id(stream).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.inner.bounds(at).await
     }
 }
 

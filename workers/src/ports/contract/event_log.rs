@@ -87,7 +87,7 @@ async fn read_all(log: &dyn EventLog, at: StreamPartition) -> Vec<Vec<u8>> {
 }
 
 async fn end(log: &dyn EventLog, at: StreamPartition) -> Offset {
-    log.facts(at.stream).await.unwrap().ends[at.partition as usize]
+    log.bounds(at).await.unwrap().end
 }
 
 /// L1.
@@ -315,8 +315,8 @@ pub async fn l5_a_stream_keeps_its_identity_and_a_new_one_has_another<O: AsyncFn
 ) {
     let (one, other) = (make(), make());
     for stream in Stream::ALL {
-        let id = one().await.facts(stream).await.unwrap().log_id;
-        assert_eq!(one().await.facts(stream).await.unwrap().log_id, id);
-        assert_ne!(other().await.facts(stream).await.unwrap().log_id, id);
+        let id = one().await.log_id(stream).await.unwrap();
+        assert_eq!(one().await.log_id(stream).await.unwrap(), id);
+        assert_ne!(other().await.log_id(stream).await.unwrap(), id);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::verdict::encode,
     ports::{
         ErrorKind, PortError, PortResult,
-        event_log::{Offset, Partition, Stream, StreamFacts},
+        event_log::{Bounds, EventLog, Offset, Partition, Stream, StreamPartition},
         state_store::{BlockKey, Commit, Outcome, StageKey, Stored, Token},
     },
     runtime::stage::StagePorts,
@@ -37,6 +37,23 @@ struct Slot {
     routes: BTreeMap<u128, Vec<Place>>,
     /// Routes that moved since the last commit.
     moved: BTreeSet<u128>,
+}
+
+/// What there is of the stream.
+struct Reach {
+    log_id: Uuid,
+    partitions: Vec<Bounds>,
+}
+
+impl Reach {
+    async fn of(log: &dyn EventLog, partitions: Partition) -> PortResult<Self> {
+        let log_id = log.log_id(Stream::Alerts).await?;
+        let mut bounds = Vec::new();
+        for partition in 0..partitions {
+            bounds.push(log.bounds(StreamPartition { stream: Stream::Alerts, partition }).await?);
+        }
+        Ok(Self { log_id, partitions: bounds })
+    }
 }
 
 /// How far a route is in a partition.
@@ -70,6 +87,7 @@ impl Positions {
         ports: StagePorts,
         routes: &[String],
         slots: &Slots,
+        partitions: Partition,
         mut draw_owner: impl FnMut() -> Uuid,
     ) -> PortResult<Self> {
         let mut claimed = Vec::new();
@@ -77,10 +95,10 @@ impl Positions {
             claimed.push((slot, ports.store.claim(&key(slot), draw_owner()).await?));
         }
         // Asked after the claims: the owner before may have read beyond any earlier end.
-        let facts = ports.log.facts(Stream::Alerts).await?;
+        let reach = Reach::of(ports.log.as_ref(), partitions).await?;
         let mut owned = BTreeMap::new();
         for (slot, (token, stored)) in claimed {
-            owned.insert(slot, Slot::new(token, stored, &facts, routes)?);
+            owned.insert(slot, Slot::new(token, stored, &reach, routes)?);
         }
         let positions = Self { ports, owned: Mutex::new(owned) };
         positions.store().await?;
@@ -193,8 +211,8 @@ impl Positions {
 }
 
 impl Slot {
-    fn new(token: Token, stored: Option<Stored>, facts: &StreamFacts, routes: &[String]) -> PortResult<Self> {
-        let of_this_log = stored.as_ref().is_none_or(|stored| stored.log_id == facts.log_id);
+    fn new(token: Token, stored: Option<Stored>, reach: &Reach, routes: &[String]) -> PortResult<Self> {
+        let of_this_log = stored.as_ref().is_none_or(|stored| stored.log_id == reach.log_id);
         let commits = stored.as_ref().map_or(0, |stored| stored.next_offset);
         let mut known = BTreeMap::new();
         for (key, bytes) in stored.into_iter().flat_map(|stored| stored.blocks) {
@@ -205,11 +223,11 @@ impl Slot {
         }
         let place = |id: u128| {
             let positions = known.remove(&id).filter(|_| of_this_log);
-            (id, places(positions.as_deref(), facts))
+            (id, places(positions.as_deref(), reach))
         };
         let routes: BTreeMap<_, _> = routes.iter().map(|route| route_id(route)).map(place).collect();
         let moved = routes.keys().copied().collect();
-        Ok(Self { token, log_id: facts.log_id, commits, routes, moved })
+        Ok(Self { token, log_id: reach.log_id, commits, routes, moved })
     }
 
     fn place(&self, route: u128, partition: Partition) -> Option<Place> {
@@ -236,8 +254,8 @@ impl Slot {
 }
 
 /// The places of a route in every partition; without positions nothing is known but of partitions that are empty.
-fn places(positions: Option<&[Offset]>, facts: &StreamFacts) -> Vec<Place> {
-    let place = |(partition, (&start, &end)): (usize, (&Offset, &Offset))| {
+fn places(positions: Option<&[Offset]>, reach: &Reach) -> Vec<Place> {
+    let place = |(partition, &Bounds { start, end }): (usize, &Bounds)| {
         let next = match positions {
             // A partition that came since holds nothing that was told.
             Some(positions) => Some(positions.get(partition).copied().unwrap_or(start)),
@@ -246,7 +264,7 @@ fn places(positions: Option<&[Offset]>, facts: &StreamFacts) -> Vec<Place> {
         let next = next.filter(|next| (start..=end).contains(next));
         next.map_or(Place::Unknown { end }, Place::Next)
     };
-    facts.starts.iter().zip(&facts.ends).enumerate().map(place).collect()
+    reach.partitions.iter().enumerate().map(place).collect()
 }
 
 fn key(slot: Partition) -> StageKey {

@@ -87,7 +87,7 @@ impl World {
         let notifier = Moody { errors: std::sync::Mutex::new(errors), inner: self.told.clone() };
         let mut owners = 7..;
         let draw = || Uuid::from_u128(owners.next().unwrap());
-        let positions = Positions::claim(ports.clone(), &["ops".to_owned()], &slots, draw).await;
+        let positions = Positions::claim(ports.clone(), &["ops".to_owned()], &slots, 1, draw).await;
         let outlet = Outlet::new(&route, Arc::new(notifier), Arc::clone(&self.counts), &slots);
         Delivery {
             ports,

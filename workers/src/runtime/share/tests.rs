@@ -323,7 +323,7 @@ async fn a_member_that_the_group_has_forgotten_claims_nothing() {
             world.until(BTreeMap::is_empty).await;
         })
         .await;
-    let log_id = world.log.facts(Stream::Events).await.unwrap().log_id;
+    let log_id = world.log.log_id(Stream::Events).await.unwrap();
     let commit = Commit { token: owner.unwrap(), log_id, base: 0, next: 1, blocks: vec![], outbox: vec![] };
     assert_eq!(world.store.commit(&stage, commit).await.unwrap(), Outcome::Stored, "it owns the stage still");
 }

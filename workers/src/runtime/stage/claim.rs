@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Owned, Stage, StageError, StageRunner};
 use crate::{
     ports::{
-        event_log::{Offset, Stream},
+        event_log::{Bounds, Offset, Stream, StreamPartition},
         state_store::{Commit, Outcome, StageKey, Stored, Token},
     },
     runtime::{
@@ -40,11 +40,10 @@ impl<S: Stage> StageRunner<S> {
         let owner = (self.draw_owner)();
         let (token, stored) = self.ports.store.claim(&self.key, owner).await?;
         // Asked after the claim: until then the owner before may append and commit beyond any end.
-        let facts = self.ports.log.facts(Stream::Events).await?;
-        let of_partition =
-            |offsets: &[Offset]| offsets.get(self.key.partition as usize).copied().unwrap_or(0);
-        let (start, end) = (of_partition(&facts.starts), of_partition(&facts.ends));
-        let reach = Reach { log_id: facts.log_id, start, end };
+        let log_id = self.ports.log.log_id(Stream::Events).await?;
+        let at = StreamPartition { stream: Stream::Events, partition: self.key.partition };
+        let Bounds { start, end } = self.ports.log.bounds(at).await?;
+        let reach = Reach { log_id, start, end };
         let mut stage = (self.make)();
         let (mut base, mut next, mut next_seq) = (0, start, 0);
         match self.ground(token, stored, &reach).await? {
@@ -65,7 +64,7 @@ impl<S: Stage> StageRunner<S> {
         Ok(Some(Owned {
             stage,
             token,
-            log_id: facts.log_id,
+            log_id,
             base,
             next,
             stepped: 0,

@@ -35,7 +35,7 @@ struct Contested {
 #[async_trait]
 impl StateStore for Contested {
     async fn claim(&self, stage: &StageKey, owner: Uuid) -> PortResult<(Token, Option<Stored>)> {
-        let log_id = self.log.facts(Stream::Events).await?.log_id;
+        let log_id = self.log.log_id(Stream::Events).await?;
         let records: Records = ["a", "b"].into_iter().collect();
         self.log.append(vec![(AT, records)]).await?;
         let (token, _) = self.store.claim(stage, Uuid::from_u128(1)).await?;

@@ -10,9 +10,10 @@ use parking_workers::{
     adapters::memory::MemoryEventLog,
     ports::{
         PortResult,
-        event_log::{EventLog, Fetched, Offset, Parts, Stream, StreamFacts, StreamPartition},
+        event_log::{Bounds, EventLog, Fetched, Offset, Parts, Stream, StreamPartition},
     },
 };
+use uuid::Uuid;
 
 use super::Plant;
 
@@ -48,7 +49,11 @@ impl EventLog for Log {
         self.inner.arrived(at, offset).await
     }
 
-    async fn facts(&self, stream: Stream) -> PortResult<StreamFacts> {
-        self.inner.facts(stream).await
+    async fn log_id(&self, stream: Stream) -> PortResult<Uuid> {
+        self.inner.log_id(stream).await
+    }
+
+    async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds> {
+        self.inner.bounds(at).await
     }
 }
