@@ -221,8 +221,9 @@ fn pass(shared: &Shared, direction: Direction, mut from: TcpStream, mut to: TcpS
             break;
         }
         let (admitted, cut) = shared.admitted(direction, bytes);
-        let passed = buffer.get(..admitted).is_some_and(|part| to.write_all(part).is_ok());
+        // Before they can be answered: who hears the answer finds them counted.
         shared.count(direction).fetch_add(admitted as u64, Ordering::SeqCst);
+        let passed = buffer.get(..admitted).is_some_and(|part| to.write_all(part).is_ok());
         if cut {
             *shared.fault.lock().unwrap_or_else(PoisonError::into_inner) = Fault::None;
             shared.cut();
@@ -257,7 +258,7 @@ mod tests {
 
     fn connected(proxy: &Proxy) -> TcpStream {
         let stream = TcpStream::connect(proxy.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         stream
     }
 
@@ -297,6 +298,7 @@ mod tests {
         for fault in [Fault::BlackHole, Fault::Deaf(Direction::ToClient), Fault::Deaf(Direction::ToServer)] {
             proxy.set(fault);
             let mut stream = connected(&proxy);
+            stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
             assert_eq!(
                 said(&mut stream, b"lost").unwrap_err().kind(),
                 io::ErrorKind::WouldBlock,

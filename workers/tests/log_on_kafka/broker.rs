@@ -80,6 +80,23 @@ impl Topics {
         for made in broker.admin().create_topics(&topics, &AdminOptions::new()).await.unwrap() {
             assert!(matches!(made, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))), "{made:?}");
         }
+        self.until_known(broker).await;
+    }
+
+    /// The controller answers for them before the broker knows them.
+    #[expect(clippy::disallowed_methods, reason = "a broker tells nobody when it learns of a topic")]
+    async fn until_known(&self, broker: &Broker) {
+        let admin = broker.admin();
+        for name in Stream::ALL.map(|stream| self.name(stream)) {
+            let is_known = || {
+                let metadata = admin.inner().fetch_metadata(Some(&name), Duration::from_secs(10)).unwrap();
+                let topic = &metadata.topics()[0];
+                topic.error().is_none() && topic.partitions().iter().all(|partition| partition.leader() >= 0)
+            };
+            while !is_known() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
     }
 
     /// Deletes all, and waits until they are gone.
