@@ -153,7 +153,8 @@ pub struct Ingest {
     /// Default: records with a plate in clear are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plate_keys_secret_ref: Option<NameRef>,
-    /// Whether records are taken from the stream `<prefix>:ingest` of the pipeline's Redis, too.
+    /// Whether records are taken from a stream in the pipeline's Redis, too: `parking:{<namespace>/<name>}:ingest`,
+    /// each entry with a field `record`.
     /// Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis_stream: Option<bool>,

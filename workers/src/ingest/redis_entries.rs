@@ -1,10 +1,10 @@
-//! The stream `<prefix>:ingest` of a Redis, as one of several consumers.
+//! The stream `<prefix>ingest` of a Redis, as one of several consumers.
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `<prefix>:ingest` | stream | one entry a record; its field `record` holds the record as JSON |
+//! | `<prefix>ingest` | stream | one entry a record; its field `record` holds the record as JSON |
 //!
-//! Writers use `XADD <prefix>:ingest * record <json>`, with a `MAXLEN` if the memory of Redis is to be bounded
+//! Writers use `XADD <prefix>ingest * record <json>`, with a `MAXLEN` if the memory of Redis is to be bounded
 //! while no ingest runs. The consumer group is `ingest`; each process is a consumer of its own name.
 //! Entries are taken without blocking, so that the connection can be shared.
 //!
@@ -66,7 +66,7 @@ impl<C: RedisCalls> RedisEntries<C> {
     /// The stream below `prefix`, for the consumer of this name. Names of processes that run at the same
     /// time differ.
     pub fn new(calls: C, prefix: &str, consumer: impl Into<String>) -> Self {
-        let (key, consumer) = (format!("{prefix}:ingest"), consumer.into());
+        let (key, consumer) = (format!("{prefix}ingest"), consumer.into());
         Self { calls, key, consumer, begun: AtomicBool::new(false), rounds: AtomicU32::new(0) }
     }
 

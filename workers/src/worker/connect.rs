@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{WorkerError, secrets::Secrets};
 use crate::{
+    ingest::EntryStream,
     ports::{
         clock::Clock,
         event_log::{EventLog, Stream},
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Name of this worker over restarts, where its surroundings give it one.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", feature = "redis"))]
 const INSTANCE: &str = "POD_NAME";
 /// No call of the log waits longer.
 const LOG_TIMEOUT: StdDuration = StdDuration::from_secs(20);
@@ -129,9 +130,46 @@ fn embedded(field: &'static str) -> WorkerError {
 /// The store of a worker. It connects with its first call.
 #[cfg(feature = "redis")]
 pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
+    let store = crate::adapters::redis::RedisStateStore::open(redis_settings(config)?);
+    Ok(Arc::new(store.map_err(|error| redis_setting(&error))?))
+}
+
+/// The stream in Redis that records are taken from, too, if the pipeline wants it.
+#[cfg(feature = "redis")]
+#[expect(clippy::disallowed_methods, reason = "a process without a name gets one here")]
+pub(super) fn entries(config: &WorkerConfig) -> Result<Option<Arc<dyn EntryStream>>, WorkerError> {
+    use crate::{adapters::redis::RedisCommands, ingest::RedisEntries};
+
+    if !config.ingest.as_ref().is_some_and(|ingest| ingest.redis_stream) {
+        return Ok(None);
+    }
+    let settings = redis_settings(config)?;
+    let prefix = settings.prefix.clone();
+    let commands = RedisCommands::open(settings).map_err(|error| redis_setting(&error))?;
+    let consumer = std::env::var(INSTANCE).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string());
+    Ok(Some(Arc::new(RedisEntries::new(commands, prefix.as_str(), consumer))))
+}
+
+#[cfg(not(feature = "redis"))]
+pub(super) fn entries(config: &WorkerConfig) -> Result<Option<Arc<dyn EntryStream>>, WorkerError> {
+    match &config.ingest {
+        Some(ingest) if ingest.redis_stream => {
+            Err(WorkerError::Feature { field: "ingest.redisStream", feature: "redis" })
+        }
+        _ => Ok(None),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn redis_setting(error: &crate::adapters::redis::SettingsError) -> WorkerError {
+    WorkerError::Setting { field: "store.redis", reason: error.to_string() }
+}
+
+#[cfg(feature = "redis")]
+fn redis_settings(config: &WorkerConfig) -> Result<crate::adapters::redis::RedisSettings, WorkerError> {
     use parking_crds::names::ObjectName;
 
-    use crate::adapters::redis::{Login, RedisSettings, RedisStateStore, Tls};
+    use crate::adapters::redis::{Login, RedisSettings, Tls};
 
     let Store::Redis {
         sentinels,
@@ -146,12 +184,8 @@ pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, Worker
     else {
         return Err(embedded("store"));
     };
-    let setting = |error: crate::adapters::redis::SettingsError| WorkerError::Setting {
-        field: "store.redis",
-        reason: error.to_string(),
-    };
-    let sentinels =
-        sentinels.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>().map_err(setting)?;
+    let sentinels = sentinels.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
+    let sentinels = sentinels.map_err(|error| redis_setting(&error))?;
     let secrets = Secrets(Path::new(&config.secrets));
     let mut settings = RedisSettings::new(sentinels, master_name, prefix.clone());
     let login = |name: &ObjectName| -> Result<Login, WorkerError> {
@@ -164,7 +198,7 @@ pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, Worker
         let ca = ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?;
         settings.tls = Some(Tls { ca: ca.map(String::into_bytes) });
     }
-    Ok(Arc::new(RedisStateStore::open(settings).map_err(setting)?))
+    Ok(settings)
 }
 
 #[cfg(not(feature = "redis"))]

@@ -152,6 +152,7 @@ async fn take_events(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
+    let entries = connect::entries(&config)?;
     let log = connect::log(&config, clock.as_ref(), stop.clone()).await?;
     let Some(log) = log else { return Ok(()) };
     let serving = Serving {
@@ -160,7 +161,7 @@ async fn take_events(
         settings: config.ingest.unwrap_or_default(),
         secrets: config.secrets.into(),
         listener: listen(&config.listen).await?,
-        entries: None,
+        entries,
     };
     Ok(ingest::serve(serving, log, clock, stop).await?)
 }

@@ -59,7 +59,7 @@ impl RedisServer {
     }
 
     async fn entries(&self, consumer: &str) -> RedisEntries<MultiplexedConnection> {
-        RedisEntries::new(self.connect().await.unwrap(), "city", consumer)
+        RedisEntries::new(self.connect().await.unwrap(), "city:", consumer)
     }
 
     async fn add(&self, record: &str) {

@@ -164,6 +164,7 @@ impl City {
         config.listen = free_address().unwrap().to_string();
         if let Some(ingest) = &mut config.ingest {
             ingest.api_keys = Some("keys".parse().unwrap());
+            ingest.redis_stream = true;
         }
         // As it would come out of its file.
         WorkerConfig::parse(&config.to_yaml().unwrap()).unwrap()
@@ -213,6 +214,23 @@ impl City {
         let clock = std::sync::Arc::new(SystemClock::new());
         let report = send(&mut readings(&self.deployment), &settings, clock, &mut |_| ()).await.unwrap();
         assert!(report.refused.is_empty(), "{report:?}");
+    }
+
+    /// Puts a record into the stream of the shared Redis, as somebody would who knows no HTTP; answers its id.
+    pub(crate) fn put_into_the_stream(&self, number: u32) -> String {
+        let (id, zone) = (
+            format!("{number:08x}-0000-4000-8000-000000000000"),
+            &self.deployment.inventory.latest().zones()[0],
+        );
+        let record = serde_json::json!({
+            "event_id": id, "event_type": "park_start", "event_time": 1_475_568_000_000_i64,
+            "curb_zone_id": zone.id, "data_source_type": "in_ground", "data_source_device_id": zone.id,
+            "ext": {"schema_version": 1, "tenant": self.deployment.name(), "seq": number},
+        });
+        let key = format!("{}:ingest", self.servers.log.group);
+        let master = REDIS.master().unwrap();
+        let _: String = REDIS.ask(master, &["XADD", &key, "*", "record", &record.to_string()]).unwrap();
+        id
     }
 
     pub(crate) async fn log(&self) -> KafkaEventLog {

@@ -21,6 +21,7 @@ mod topology;
 use std::time::Duration;
 
 use parking_crds::role::Role;
+use parking_workers::ports::event_log::Stream;
 
 use crate::{city::City, lake::Offsets, reference::Reference};
 
@@ -43,6 +44,24 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_in_a_stream_of_the_redis_reach_the_log_too() {
+    let city = City::new().await;
+    let [ingest] = city.start_all([Role::Ingest]).await;
+    let put: Vec<_> = (0..3).map(|number| city.put_into_the_stream(number)).collect();
+    let arrived = async {
+        loop {
+            let events = city.records(Stream::Events).await.concat();
+            if put.iter().all(|id| events.iter().any(|event| event.contains(id))) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_mins(1), arrived).await.is_ok());
+    ingest.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

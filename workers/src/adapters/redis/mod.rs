@@ -32,6 +32,7 @@
 //! - A claim that another claim overtakes while it loads answers a state of one moment all the same; its
 //!   commits are fenced.
 
+mod commands;
 mod connect;
 mod failure;
 mod keys;
@@ -43,6 +44,7 @@ mod sentinels;
 mod settings;
 mod state_store;
 
+pub use commands::RedisCommands;
 pub use link::Health;
 pub use settings::{Address, LONGEST_TIMEOUT, Login, RedisSettings, SettingsError, Tls};
 pub use state_store::RedisStateStore;
