@@ -26,7 +26,7 @@ demo: ## Run a city's car parks: 35,717 real readings in, alerts, tables and sta
 	$(parking) up -f examples/birmingham --until-idle
 
 # These need what `.ci/install all` builds: an API server, an object store, helm. Nothing else does.
-server_tests := api_server bucket_on_minio chart kubectl_plugin lake_on_s3 operator operator_scale worker_on_servers
+server_tests := api_server bench_on_servers bucket_on_minio chart kubectl_plugin lake_on_s3 operator operator_scale worker_on_servers
 all_tests := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
 own_tests := $(sort $(filter-out $(server_tests),$(all_tests)))
 on_servers := $(server_tests:%=--test %)
@@ -104,10 +104,11 @@ soak: ## Kill a running pipeline 200 times (release build) and the operator at e
 	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
 
 .PHONY: bench
-bench: ## Measure throughput, start and memory, every answer checked (release build, 10 GB of disk)
-	@.ci/install build
+bench: ## Measure throughput, start and memory, alone and on servers, every answer checked (release build, 10 GB of disk)
+	@.ci/install all
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all
+	cargo test $(cargo_flags) --release --test bench_on_servers -- --ignored --nocapture
 
 # This repository's own code is optimised for it, and no dependency: less time to build than it saves.
 .PHONY: seeds

@@ -88,6 +88,8 @@ fn start_logging(command: &Command) {
         _ => false,
     };
     let default = if stays { "warn,parking_workers=info" } else { "warn" };
+    // A table that nobody has made yet is an error to it.
+    let default = format!("{default},buoyant_kernel::snapshot::builder=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter);
     if stderr().is_terminal() { logs.init() } else { logs.json().flatten_event(true).init() }

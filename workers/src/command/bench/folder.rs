@@ -56,11 +56,11 @@ pub(super) struct Filled {
 
 /// Appends `records` records, and tells what the appends alone took.
 pub(super) async fn fill(
-    folder: &DataFolder,
+    log: &dyn EventLog,
     feed: &mut Feed,
     records: u64,
 ) -> Result<(Filled, Vec<Spent>), BenchError> {
-    let (log, mut filled, mut spent) = (folder.event_log(), Filled::default(), Vec::new());
+    let (mut filled, mut spent) = (Filled::default(), Vec::new());
     while filled.records < records {
         let parts = feed.take(APPEND_RECORDS.min(records - filled.records));
         if parts.is_empty() {

@@ -11,7 +11,7 @@ use super::{
     gauge::{per, resident},
     row,
     scenario::Scenario,
-    stages::{Runners, ends},
+    stages::{Ports, Runners, ends},
 };
 
 /// Zones of 200 spaces each.
@@ -37,7 +37,7 @@ pub struct MemoryFigures {
 /// Fills a log for [`measure`]: in a process of its own, since the generator has memory of its own.
 pub(super) async fn prepare(place: &Path) -> Result<(), BenchError> {
     let folder = open(place)?;
-    fill(&folder, &mut Scenario::new(ZONES, SPACES)?.feed()?, EVENTS).await.map(drop)
+    fill(&folder.event_log(), &mut Scenario::new(ZONES, SPACES)?.feed()?, EVENTS).await.map(drop)
 }
 
 /// Runs occupancy and alert over the log that a child process fills.
@@ -48,8 +48,9 @@ pub(super) async fn measure(parent: &Path) -> Result<MemoryFigures, BenchError> 
     let spaces: u64 = scenario.inventory.latest().zones().iter().map(|zone| u64::from(zone.capacity)).sum();
     let before = resident("self");
     let folder = open(place.path())?;
-    let ends = ends(&folder).await?;
-    let runners = Runners::new(&scenario, &folder).run_to(&ends).await?;
+    let ports = Ports::of(&folder);
+    let ends = ends(&ports).await?;
+    let runners = Runners::new(&scenario, &ports).run_to(&ends).await?;
     let after = resident("self");
     drop(runners);
     let grown = before.zip(after).map(|(before, after)| after.saturating_sub(before));

@@ -11,6 +11,8 @@ mod memory;
 mod oracle;
 mod pipeline;
 mod scenario;
+#[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+mod servers;
 mod stages;
 mod start;
 mod track;
@@ -21,6 +23,8 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use self::child::Child;
+#[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+pub use self::servers::{LatencyFigures, Machine, ServerArgs, ServerFigures, Way};
 pub use self::{memory::MemoryFigures, pipeline::PipelineFigures, start::StartFigures, track::TrackFigures};
 use crate::{adapters::embedded::OpenError, ports::PortError, runtime::stage::StageError};
 
@@ -39,6 +43,9 @@ pub struct BenchArgs {
     /// A folder on the disk to measure, 10 GB free; the bench cleans up. [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+    #[command(flatten)]
+    servers: ServerArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,6 +60,9 @@ enum Part {
     Start,
     /// Memory of a million watched spaces.
     Memory,
+    /// The same city through servers of yours: a Kafka, a Redis with Sentinel, a bucket.
+    #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+    Servers,
     /// The hot path alone, for an instruction counter.
     #[value(hide = true)]
     Instructions,
@@ -144,6 +154,11 @@ pub fn run(arguments: &BenchArgs) -> Result<(), BenchError> {
         }
         Part::Memory => {
             let figures = runtime.block_on(memory::measure(&data))?;
+            show(arguments, &figures, &figures.rows())
+        }
+        #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+        Part::Servers => {
+            let figures = runtime.block_on(servers::measure(&arguments.servers, arguments.events))?;
             show(arguments, &figures, &figures.rows())
         }
         Part::Instructions => {

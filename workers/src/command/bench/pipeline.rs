@@ -10,7 +10,7 @@ use super::{
     gauge::Stopwatch,
     row,
     scenario::{PARTITIONS, Scenario},
-    stages::{Runners, expected, found, join, spawn},
+    stages::{Ports, Runners, expected, found, join, spawn},
 };
 use crate::{
     adapters::embedded::DataFolder,
@@ -55,12 +55,13 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<PipelineFigure
     let folder = Arc::new(open(place.path())?);
     let watch = Stopwatch::start();
     let ends = ends_of(&batches);
-    let stages = Runners::new(&scenario, &folder).run_to(&ends);
+    let ports = Ports::of(&folder);
+    let stages = Runners::new(&scenario, &ports).run_to(&ends);
     let (appended, ran) = tokio::join!(append(&folder, &batches), stages);
     let spent = watch.stop();
     appended?;
-    let answer = found(&folder, &ran?, &scenario).await?;
-    if let Some(difference) = answer.difference(&expected(&folder, &scenario).await?) {
+    let answer = found(&ports, &ran?, &scenario).await?;
+    if let Some(difference) = answer.difference(&expected(&ports, &scenario).await?) {
         return Err(BenchError::Wrong(difference));
     }
     Ok(PipelineFigures {

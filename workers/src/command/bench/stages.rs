@@ -31,19 +31,29 @@ use crate::{
 
 const READ_BYTES: usize = 1 << 20;
 
+/// Where the stages work.
+#[derive(Clone)]
+pub(super) struct Ports {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) store: Arc<dyn StateStore>,
+}
+
+impl Ports {
+    pub(super) fn of(folder: &DataFolder) -> Self {
+        Self { log: Arc::new(folder.event_log()), store: Arc::new(folder.state_store()) }
+    }
+}
+
 type Runner = StageRunner<RoleStage<Together>>;
 
-/// The stage of each partition, on the folder's log.
+/// The stage of each partition.
 pub(super) struct Runners(Vec<Runner>);
 
 impl Runners {
     #[expect(clippy::disallowed_methods, reason = "owners of the bench get their names here")]
-    pub(super) fn new(scenario: &Scenario, folder: &DataFolder) -> Self {
-        let ports = StagePorts {
-            log: Arc::new(folder.event_log()),
-            store: Arc::new(folder.state_store()),
-            clock: Arc::new(SystemClock::new()),
-        };
+    pub(super) fn new(scenario: &Scenario, ports: &Ports) -> Self {
+        let Ports { log, store } = ports.clone();
+        let ports = StagePorts { log, store, clock: Arc::new(SystemClock::new()) };
         let limits = CommitLimits::default();
         let runner = |partition| {
             let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
@@ -100,21 +110,21 @@ pub(super) async fn join<T: 'static>(
 }
 
 /// Offsets after the last records of `events`.
-pub(super) async fn ends(folder: &DataFolder) -> Result<Vec<Offset>, BenchError> {
-    let (log, mut ends) = (folder.event_log(), Vec::new());
+pub(super) async fn ends(ports: &Ports) -> Result<Vec<Offset>, BenchError> {
+    let mut ends = Vec::new();
     for partition in 0..PARTITIONS {
-        ends.push(log.bounds(StreamPartition { stream: Stream::Events, partition }).await?.end);
+        ends.push(ports.log.bounds(StreamPartition { stream: Stream::Events, partition }).await?.end);
     }
     Ok(ends)
 }
 
 /// Hands every record of a partition to `take`.
-async fn read_all(
-    folder: &DataFolder,
+pub(super) async fn read_all(
+    log: &dyn EventLog,
     at: StreamPartition,
     mut take: impl FnMut(&[u8]) + Send,
 ) -> Result<u64, BenchError> {
-    let (log, mut next) = (folder.event_log(), 0);
+    let mut next = 0;
     loop {
         let fetched = log.read(at, next, READ_BYTES).await?;
         if fetched.records.is_empty() {
@@ -126,13 +136,13 @@ async fn read_all(
 }
 
 /// The bound: reads all of `events` and parses each record once, as the hot path does, and no more.
-pub(super) async fn decode_all(folder: &Arc<DataFolder>) -> Result<u64, BenchError> {
+pub(super) async fn decode_all(ports: &Ports) -> Result<u64, BenchError> {
     let mut tasks = JoinSet::new();
     for partition in 0..PARTITIONS {
-        let folder = Arc::clone(folder);
+        let log = Arc::clone(&ports.log);
         spawn(&mut tasks, async move {
             let at = StreamPartition { stream: Stream::Events, partition };
-            read_all(&folder, at, |record| {
+            read_all(log.as_ref(), at, |record| {
                 std::hint::black_box(Record::parse(record).is_ok());
             })
             .await
@@ -142,14 +152,14 @@ pub(super) async fn decode_all(folder: &Arc<DataFolder>) -> Result<u64, BenchErr
 }
 
 /// What the oracle makes of `events`.
-pub(super) async fn expected(folder: &Arc<DataFolder>, scenario: &Scenario) -> Result<Answer, BenchError> {
+pub(super) async fn expected(ports: &Ports, scenario: &Scenario) -> Result<Answer, BenchError> {
     let mut tasks = JoinSet::new();
     for partition in 0..PARTITIONS {
-        let (folder, inventory) = (Arc::clone(folder), Arc::clone(&scenario.inventory));
+        let (log, inventory) = (Arc::clone(&ports.log), Arc::clone(&scenario.inventory));
         spawn(&mut tasks, async move {
             let (at, mut oracle) =
                 (StreamPartition { stream: Stream::Events, partition }, Oracle::new(&inventory));
-            read_all(&folder, at, |record| oracle.read(record)).await?;
+            read_all(log.as_ref(), at, |record| oracle.read(record)).await?;
             Ok(oracle.finish())
         });
     }
@@ -160,14 +170,14 @@ pub(super) async fn expected(folder: &Arc<DataFolder>, scenario: &Scenario) -> R
 
 /// What the stages made of it, from what they committed and published.
 pub(super) async fn found(
-    folder: &DataFolder,
+    ports: &Ports,
     runners: &Runners,
     scenario: &Scenario,
 ) -> Result<Answer, BenchError> {
     let mut answer = Answer::default();
     for partition in 0..PARTITIONS {
-        let totals = totals(folder, partition).await?;
-        let alerts = told_alerts(folder, partition).await?;
+        let totals = totals(ports, partition).await?;
+        let alerts = told_alerts(ports, partition).await?;
         let reasons = totals.dead_letters.iter();
         answer.add(Answer {
             accepted: totals.accepted,
@@ -194,9 +204,9 @@ pub(super) async fn found(
     Ok(answer)
 }
 
-async fn totals(folder: &DataFolder, partition: Partition) -> Result<Totals, BenchError> {
+async fn totals(ports: &Ports, partition: Partition) -> Result<Totals, BenchError> {
     let key = StageKey { role: Together::ROLE, partition };
-    let blocks = folder.state_store().peek(&key).await?.map(|stored| stored.blocks).unwrap_or_default();
+    let blocks = ports.store.peek(&key).await?.map(|stored| stored.blocks).unwrap_or_default();
     let block: Option<Bytes> =
         blocks.into_iter().find(|(key, _)| *key == TOTALS_BLOCK).map(|(_, block)| block);
     let (totals, _): (Totals, Option<Millis>) = block
@@ -220,10 +230,10 @@ struct AlertLine {
 }
 
 /// Alerts by their last word, each of them once.
-async fn told_alerts(folder: &DataFolder, partition: Partition) -> Result<Vec<ToldAlert>, BenchError> {
+async fn told_alerts(ports: &Ports, partition: Partition) -> Result<Vec<ToldAlert>, BenchError> {
     let at = StreamPartition { stream: Stream::Alerts, partition };
     let (mut alerts, mut wrong) = (std::collections::BTreeMap::new(), None);
-    read_all(folder, at, |record| match serde_json::from_slice::<AlertLine>(record) {
+    read_all(ports.log.as_ref(), at, |record| match serde_json::from_slice::<AlertLine>(record) {
         Ok(line) if line.record_type == "alert" => {
             if let Some(alert) = told_alert(&line) {
                 alerts.insert(line.alert_id, alert);

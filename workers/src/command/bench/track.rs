@@ -1,6 +1,6 @@
 //! `bench track`: from the embedded log through occupancy and alert, beside the bound of reading and parsing.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{
     gauge::{Spent, Stopwatch, disk_bytes, peak_resident, per, to_f64},
     row,
     scenario::Scenario,
-    stages::{Runners, decode_all, ends, expected, found},
+    stages::{Ports, Runners, decode_all, ends, expected, found},
 };
 
 /// What was measured.
@@ -51,27 +51,28 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<TrackFigures, 
     let place = Folder::new(parent, "track")?;
     let filled = {
         let folder = open(place.path())?;
-        fill(&folder, &mut scenario.feed()?, events).await?.0
+        fill(&folder.event_log(), &mut scenario.feed()?, events).await?.0
     };
-    let folder = Arc::new(open(place.path())?);
-    let ends = ends(&folder).await?;
+    let folder = open(place.path())?;
+    let ports = Ports::of(&folder);
+    let ends = ends(&ports).await?;
     // The first reading also brings the log into memory; the faster of two is the bound.
-    let mut bound = decode(&folder, filled).await?;
+    let mut bound = decode(&ports, filled).await?;
     let watch = Stopwatch::start();
-    let runners = Runners::new(&scenario, &folder).run_to(&ends).await?;
+    let runners = Runners::new(&scenario, &ports).run_to(&ends).await?;
     let spent = watch.stop();
     let peak_resident_bytes = peak_resident("self");
-    let again = decode(&folder, filled).await?;
+    let again = decode(&ports, filled).await?;
     if again.wall < bound.wall {
         bound = again;
     }
     drop(runners);
     let watch = Stopwatch::start();
-    let restored = Runners::new(&scenario, &folder).run_to(&ends).await?;
+    let restored = Runners::new(&scenario, &ports).run_to(&ends).await?;
     let restore = watch.stop();
-    let answer = found(&folder, &restored, &scenario).await?;
+    let answer = found(&ports, &restored, &scenario).await?;
     drop(restored);
-    let oracle = expected(&folder, &scenario).await?;
+    let oracle = expected(&ports, &scenario).await?;
     if let Some(difference) = answer.difference(&oracle) {
         return Err(BenchError::Wrong(difference));
     }
@@ -93,12 +94,9 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<TrackFigures, 
     })
 }
 
-async fn decode(
-    folder: &Arc<crate::adapters::embedded::DataFolder>,
-    filled: Filled,
-) -> Result<Spent, BenchError> {
+async fn decode(ports: &Ports, filled: Filled) -> Result<Spent, BenchError> {
     let watch = Stopwatch::start();
-    let read = decode_all(folder).await?;
+    let read = decode_all(ports).await?;
     let spent = watch.stop();
     if read == filled.records {
         return Ok(spent);

@@ -1,0 +1,60 @@
+//! The bench on a real Kafka, a real Redis and a real object store: small, so that its answers are checked with every
+//! change; `make bench` runs it in full.
+
+#![cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output, Stdio};
+
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use parking_e2e::{
+    kafka::Kafka,
+    minio::{KEYS, Minio},
+    redis::{Options, Redis},
+};
+use serde_json::Value;
+
+const BUCKET: &str = "parking-bench";
+
+async fn bench(arguments: &[&str]) -> Output {
+    let (kafka, redis) = (Kafka::start().unwrap(), Redis::start(&Options::default()).unwrap());
+    let minio = Minio::start().unwrap();
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(KEYS.0, KEYS.1, None, None, "test"))
+        .endpoint_url(minio.endpoint())
+        .force_path_style(true)
+        .build();
+    Client::from_conf(config).create_bucket().bucket(BUCKET).send().await.unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parking"));
+    command.args(["bench", "servers", "--kafka", &kafka.bootstrap_servers(), "--s3", &minio.endpoint()]);
+    command.args(["--sentinel", &redis.sentinels()[0].to_string(), "--bucket", BUCKET]).args(arguments);
+    command.env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1);
+    command.stderr(Stdio::inherit()).output().unwrap()
+}
+
+#[tokio::test]
+async fn small_runs_give_figures_that_the_oracle_has_checked() {
+    let output =
+        bench(&["--json", "--events", "20000", "--rounds", "1", "--rate", "4000", "--seconds", "4"]).await;
+    assert!(output.status.success());
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["events"], 20_000);
+    for way in ["plainLoop", "readAndParse", "atLeastOnce", "exactlyOnce", "archive"] {
+        assert!(figures[way]["eventsPerSecond"].as_f64().unwrap() > 0.0, "{figures}");
+    }
+    assert_eq!(figures["latency"]["events"], 16_000);
+    assert!(figures["latency"]["alerts"].as_u64().unwrap() > 0, "{figures}");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes and the whole machine: make bench runs it"]
+async fn figures_in_full() {
+    let output = bench(&["--events", "2000000"]).await;
+    print!("{}", String::from_utf8(output.stdout).unwrap());
+    assert!(output.status.success());
+}
