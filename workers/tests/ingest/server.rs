@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_crds::worker_config::IngestSettings;
+use parking_crds::{topology::PipelineId, worker_config::IngestSettings};
 use parking_workers::{
     adapters::{embedded::SystemClock, memory::MemoryEventLog},
     ingest::{EntryStream, IngestError, Serving, serve},
