@@ -43,7 +43,7 @@ pub(crate) fn families() -> BTreeMap<String, (String, BTreeSet<String>)> {
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             families.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
-            newest = name.to_owned();
+            name.clone_into(&mut newest);
         }
         let labels = line.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
         if let (false, Some((labels, _))) = (line.starts_with('#'), labels) {

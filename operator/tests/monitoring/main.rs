@@ -24,6 +24,7 @@ fn file(name: &str) -> String {
 }
 
 /// An expression, and where it stands.
+#[derive(Clone)]
 struct Query {
     place: String,
     text: String,
@@ -85,14 +86,14 @@ fn faults_in(queries: &[Query], known: &Families) -> Vec<String> {
 
 #[test]
 fn every_panel_and_every_warning_asks_for_what_is_told() {
-    let queries = [queries_of_the_dashboard(), queries_of_the_rules()].concat_all();
+    let queries = [queries_of_the_dashboard(), queries_of_the_rules()].concat();
     let faults = faults_in(&queries, &known());
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
 #[test]
 fn every_metric_is_shown_or_warned_about() {
-    let queries = [queries_of_the_dashboard(), queries_of_the_rules()].concat_all();
+    let queries = [queries_of_the_dashboard(), queries_of_the_rules()].concat();
     let known = known();
     let used: BTreeSet<_> = queries.iter().flat_map(|query| metrics_of(&query.text, &known)).collect();
     let idle: Vec<_> = known.keys().filter(|name| !used.contains(*name)).collect();
@@ -135,15 +136,4 @@ fn a_query_for_what_nobody_tells_is_found() {
     }
     let legend = check("sum by (role) (parking_stage_lag)", &["partition".to_owned()], &known);
     assert_eq!(legend, ["its text names the label partition, which its result lacks"]);
-}
-
-/// Lists as one.
-trait ConcatAll<T> {
-    fn concat_all(self) -> Vec<T>;
-}
-
-impl<T, const N: usize> ConcatAll<T> for [Vec<T>; N] {
-    fn concat_all(self) -> Vec<T> {
-        self.into_iter().flatten().collect()
-    }
 }

@@ -35,7 +35,9 @@ impl Asked {
             Expr::Aggregate(AggregateExpr { expr, param, modifier, .. }) => {
                 self.grouped.extend(modifier.iter().flat_map(|by| by.labels().labels.clone()));
                 self.walk(expr, None);
-                param.iter().for_each(|param| self.walk(param, None));
+                if let Some(param) = param {
+                    self.walk(param, None);
+                }
             }
             Expr::Unary(UnaryExpr { expr }) | Expr::Paren(ParenExpr { expr }) => self.walk(expr, over),
             Expr::Subquery(SubqueryExpr { expr, .. }) => self.walk(expr, None),
@@ -44,7 +46,9 @@ impl Asked {
                 self.walk(rhs, None);
             }
             Expr::Call(Call { func, args }) => {
-                args.args.iter().for_each(|argument| self.walk(argument, Some(func.name)));
+                for argument in &args.args {
+                    self.walk(argument, Some(func.name));
+                }
             }
             Expr::VectorSelector(selector) => self.select(selector, None),
             Expr::MatrixSelector(MatrixSelector { vs, .. }) => self.select(vs, over),
