@@ -1,7 +1,9 @@
 //! The generated files of the charts are what the code says.
 //!
 //! `make generate` rewrites them.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod metrics_told;
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -87,4 +89,34 @@ fn the_definitions_of_the_chart_are_current() {
 #[test]
 fn the_rights_of_the_chart_are_current() {
     assert_current("parking-operator/templates/_rules.tpl", &rules_template());
+}
+
+#[test]
+fn the_warnings_about_pipelines_are_current() {
+    let text = format!(
+        "# What Prometheus warns about of every pipeline. A pipeline with `spec.monitoring` brings the same for itself; the\n\
+         # chart installs these with `prometheusRule.pipelines`. Series need the labels `namespace` and\n\
+         # `parking_tinyx_io_pipeline`, as the operator's PodMonitors give them.\n\
+         # Generated from operator/src/plan/warnings.rs by `make generate`.\n{}",
+        serde_saphyr::to_string(&parking_operator::plan::warnings::about_all()).unwrap()
+    );
+    assert_current("parking-operator/monitoring/pipeline-rules.yaml", &text);
+}
+
+#[test]
+fn the_reference_of_metrics_is_current() {
+    let mut text = "# Metrics of the operator\n\n\
+        What `/metrics` of `parking-operator run` answers, in the text format of Prometheus. No label names an object: there\n\
+        may be ten thousand.\n\n\
+        Made from the code by `make generate`; the dashboard and the warnings in `charts/parking-operator/monitoring` are\n\
+        checked against it. What workers tell stands in [workers/metrics.md](../workers/metrics.md).\n\n\
+        | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n"
+        .to_owned();
+    let helps = metrics_told::helps();
+    for (name, (kind, labels)) in metrics_told::families() {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let (labels, help) = (labels.join(", "), &helps[&name]);
+        writeln!(text, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+    }
+    assert_current("../operator/metrics.md", &text);
 }

@@ -6,9 +6,11 @@ pub mod deployment;
 pub mod domain;
 pub mod http;
 pub mod ingest;
+pub mod metrics;
 pub mod ports;
 pub mod runtime;
 pub mod sentence;
+mod stage_metrics;
 pub mod stop;
 #[cfg(feature = "lake")]
 pub mod up;

@@ -172,3 +172,68 @@ mod behind_retries {
     parking_workers::state_store_contract!(super::state_store);
     parking_workers::object_store_contract!(super::object_store);
 }
+
+/// Adapters whose calls are counted.
+mod metered {
+    use super::*;
+    use parking_workers::{
+        adapters::decorate::{LakeMetrics, LogMetrics, MeteredLake, StoreMetrics},
+        metrics::Metrics,
+    };
+
+    fn still() -> Arc<dyn Clock> {
+        Arc::new(MemoryClock::new(0))
+    }
+
+    fn event_log() -> impl AsyncFn() -> Arc<dyn EventLog> {
+        let (log, counted) = (new_log(), LogMetrics::new(&Metrics::default()).unwrap());
+        async move || Arc::new(counted.metered("alert", Arc::new(log.clone()), still())) as Arc<dyn EventLog>
+    }
+
+    fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
+        let (store, counted) = (MemoryStateStore::default(), StoreMetrics::new(&Metrics::default()).unwrap());
+        async move || {
+            Arc::new(counted.metered("alert", Arc::new(store.clone()), still())) as Arc<dyn StateStore>
+        }
+    }
+
+    struct ReadableBehind(MeteredLake, Readable);
+
+    #[async_trait]
+    impl Lake for ReadableBehind {
+        async fn snapshot(&self, table: Table) -> PortResult<TableSnapshot> {
+            self.0.snapshot(table).await
+        }
+
+        async fn put(&self, table: Table, path: &str, body: Bytes) -> PortResult<()> {
+            self.0.put(table, path, body).await
+        }
+
+        async fn commit(&self, table: Table, commit: TableCommit) -> PortResult<Committed> {
+            self.0.commit(table, commit).await
+        }
+    }
+
+    #[async_trait]
+    impl Visible for ReadableBehind {
+        fn sample(&self, path: &str, rows: u64) -> (DataFile, Bytes) {
+            self.1.sample(path, rows)
+        }
+
+        async fn visible(&self, table: Table) -> Vec<String> {
+            self.1.visible(table).await
+        }
+    }
+
+    fn lake() -> impl AsyncFn() -> Arc<dyn Visible> {
+        let (lake, counted) = (MemoryLake::default(), LakeMetrics::new(&Metrics::default()).unwrap());
+        async move || {
+            let metered = counted.metered(Arc::new(lake.clone()), still());
+            Arc::new(ReadableBehind(metered, Readable(lake.clone()))) as Arc<dyn Visible>
+        }
+    }
+
+    parking_workers::event_log_contract!(super::event_log);
+    parking_workers::state_store_contract!(super::state_store);
+    parking_workers::lake_contract!(super::lake);
+}

@@ -1,7 +1,10 @@
-//! Committed files that are made from the code: the descriptions of the HTTP interfaces.
+//! Committed files that are made from the code: the descriptions of the HTTP interfaces, and the metrics.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use parking_crds::role::Role;
+use parking_workers::metrics::Described;
 
 #[track_caller]
 fn check(path: &str, wanted: &str) {
@@ -52,4 +55,57 @@ fn server_over_grpc_is_that_of_the_committed_interface() {
 #[test]
 fn client_over_grpc_is_that_of_the_committed_interface() {
     check("tests/ingest/generated/parking.ingest.v1.rs", &rust_of_the_grpc_interface(true));
+}
+
+const METRICS: &str = "# Metrics of workers
+
+What `/metrics` answers, in the text format of Prometheus. `up` stands for `parking up`, where the roles occupancy and
+alert are one, `occupancy+alert`; all else are roles of `parking worker`. Every value of a label comes from a closed
+list, or from the pipeline: its routes, its partitions, its rules. Counters begin at zero with each process, but in
+`parking up` those of events, dead letters, late events and sessions stand for all that its data folder holds.
+
+Made from the code by `make generate`; the dashboard and the warnings in `charts/parking-operator/monitoring` are
+checked against it.
+
+| Metric | Type | Labels | Told by | Meaning |
+|---|---|---|---|---|
+";
+
+/// What each program tells, as it registers it.
+fn described() -> BTreeMap<&'static str, Vec<Described>> {
+    let of_role = |role: Role| (role.as_str(), parking_workers::worker::described_metrics(role).unwrap());
+    let roles = [Role::Ingest, Role::Occupancy, Role::Alert, Role::Archive, Role::Notify];
+    let mut programs = BTreeMap::from(roles.map(of_role));
+    programs.insert("up", parking_workers::http::described_metrics().unwrap());
+    programs
+}
+
+fn reference() -> String {
+    let mut told: BTreeMap<Described, Vec<&str>> = BTreeMap::new();
+    for (program, families) in described() {
+        for family in families {
+            told.entry(family).or_default().push(program);
+        }
+    }
+    let mut text = METRICS.to_owned();
+    for (Described { name, kind, labels, help }, programs) in told {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let (kind, labels, programs) = (kind.as_str(), labels.join(", "), programs.join(", "));
+        writeln!(text, "| `{name}` | {kind} | {labels} | {programs} | {help} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn reference_of_metrics_names_every_family_of_every_role() {
+    check("metrics.md", &reference());
+}
+
+#[test]
+fn families_of_one_name_mean_the_same_in_every_program() {
+    let mut known: BTreeMap<String, Described> = BTreeMap::new();
+    for family in described().into_values().flatten() {
+        let first = known.entry(family.name.clone()).or_insert_with(|| family.clone());
+        assert_eq!((first.kind, &first.labels), (family.kind, &family.labels), "{}", family.name);
+    }
 }

@@ -30,6 +30,7 @@ mod service_account;
 pub mod topic;
 pub mod user;
 mod volume;
+pub mod warnings;
 pub(crate) mod worker_config;
 mod workload;
 

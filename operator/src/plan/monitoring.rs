@@ -1,18 +1,14 @@
 //! What Prometheus scrapes of a pipeline, and what it warns about.
 //!
-//! Invariants: nothing is planned unless the spec asks for it and the API is served; every value of a label or
-//! annotation is a text; the warnings about progress are left out while stages rest.
-
-use std::collections::BTreeMap;
+//! Invariants: nothing is planned unless the spec asks for it and the API is served; the warnings about progress are
+//! left out while stages rest.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_crds::{role::Role, topology::WorkerPlan};
 
-use super::{Plan, metadata, pod, service, workload};
+use super::{Plan, metadata, pod, service, warnings, workload};
 use crate::{
-    foreign::monitoring::{
-        AlertingRule, MetricsEndpoint, PodMonitorSpec, PrometheusRuleSpec, RuleGroup, TlsConfig,
-    },
+    foreign::monitoring::{MetricsEndpoint, PodMonitorSpec, PrometheusRuleSpec, RuleGroup, TlsConfig},
     labels,
     owned_kinds::OwnedKind,
     validate::{Run, ValidPipeline},
@@ -20,8 +16,6 @@ use crate::{
 
 /// Component of objects that belong to the pipeline as a whole.
 const COMPONENT: &str = "monitoring";
-/// Unread records of one role that call for a look, if they stay for a quarter of an hour.
-const MUCH_LAG: u32 = 100_000;
 
 /// Adds a monitor for each role and one object with all warnings.
 pub(super) fn add(plan: &mut Plan, pipeline: &ValidPipeline) {
@@ -63,104 +57,16 @@ fn monitor(pipeline: &ValidPipeline, worker: &WorkerPlan) -> PodMonitorSpec {
 
 fn warnings(pipeline: &ValidPipeline) -> PrometheusRuleSpec {
     let id = &pipeline.id;
-    // As Prometheus writes the labels that the monitors copy from the pods.
-    let of = format!("{{namespace=\"{}\",parking_tinyx_io_pipeline=\"{}\"}}", id.namespace, id.name);
-    let mut rules = vec![
-        warning(
-            pipeline,
-            "ParkingWorkerDown",
-            &format!("up{of} == 0"),
-            "warning",
-            "5m",
-            [
-                "A worker of pipeline {} does not answer",
-                "Look at its log; if it cannot start, the pipeline's condition WorkersAvailable says why.",
-            ],
-        ),
-        warning(
-            pipeline,
-            "ParkingStageFails",
-            &format!("increase(parking_stage_restarts_total{of}[15m]) > 3"),
-            "critical",
-            "0m",
-            [
-                "A stage of pipeline {} fails again and again",
-                "The worker's log and its /status name the cause; nothing is lost, the stage begins where it stood.",
-            ],
-        ),
-        warning(
-            pipeline,
-            "ParkingManyDeadLetters",
-            &format!(
-                "sum(rate(parking_dead_letters_total{of}[15m])) > 0.01 * sum(rate(parking_events_total{of}[15m]))"
-            ),
-            "warning",
-            "15m",
-            [
-                "More than one event in a hundred of pipeline {} cannot be used",
-                "parking deadletters show lists them with their reasons.",
-            ],
-        ),
-    ];
     let rests = pipeline
         .topology
         .worker(Role::Occupancy)
         .is_some_and(|worker| matches!(workload::run_of(pipeline, worker), Run::Resting | Run::Fixed(0)));
-    if !rests {
-        rules.extend(progress(pipeline, &of));
-    }
-    PrometheusRuleSpec { groups: vec![RuleGroup { name: format!("parking.{id}"), rules }] }
-}
-
-fn progress(pipeline: &ValidPipeline, of: &str) -> [AlertingRule; 2] {
-    // A silent partition gets a tick after each `idleAfter`.
-    let silence = pipeline.spec.events.idle_after().millis() / 60_000;
-    let window = (silence * 3).max(15);
-    [
-        warning(
-            pipeline,
-            "ParkingStageBehind",
-            &format!("sum by (role) (max by (role, partition) (parking_stage_lag{of})) > {MUCH_LAG}"),
-            "warning",
-            "15m",
-            [
-                "The stages of pipeline {} do not keep up",
-                "Give the role more workers, up to one for each partition, or autoscaling by lag.",
-            ],
-        ),
-        warning(
-            pipeline,
-            "ParkingTimeStandsStill",
-            &format!("max by (partition) (changes(parking_watermark_milliseconds{of}[{window}m])) == 0"),
-            "critical",
-            "5m",
-            [
-                "A partition of pipeline {} makes no progress",
-                "Its occupancy stage writes ticks even without events: look at the worker that owns the partition.",
-            ],
-        ),
-    ]
-}
-
-fn warning(
-    pipeline: &ValidPipeline,
-    alert: &str,
-    expr: &str,
-    severity: &str,
-    hold: &str,
-    [summary, description]: [&str; 2],
-) -> AlertingRule {
-    let texts = |pairs: [(&str, String); 2]| -> BTreeMap<String, String> {
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let about = warnings::About {
+        // As Prometheus writes the labels that the monitors copy from the pods.
+        series: format!("namespace=\"{}\",parking_tinyx_io_pipeline=\"{}\"", id.namespace, id.name),
+        pipeline: id.name.to_string(),
+        full_name: id.to_string(),
+        idle_after: (!rests).then(|| pipeline.spec.events.idle_after()),
     };
-    AlertingRule {
-        alert: alert.to_owned(),
-        expr: expr.to_owned(),
-        hold: hold.to_owned(),
-        labels: texts([("severity", severity.to_owned()), ("pipeline", pipeline.id.name.to_string())]),
-        annotations: texts([
-            ("summary", summary.replace("{}", &pipeline.id.to_string())),
-            ("description", description.to_owned()),
-        ]),
-    }
+    PrometheusRuleSpec { groups: vec![RuleGroup { name: format!("parking.{id}"), rules: about.rules() }] }
 }

@@ -3,6 +3,7 @@
 
 #[path = "../installed/mod.rs"]
 mod installed;
+mod monitoring;
 mod pods;
 mod rendering;
 mod rights;

@@ -4,11 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::IntGaugeVec;
 
-use super::{exposition::Exposition, status::StatusBoard};
+use super::{port_metrics::PortMetrics, status::StatusBoard};
 use crate::{
-    runtime::{alert::Alert, occupancy::Occupancy, role::Duty},
+    metrics::{Described, Exposition, Metrics, level},
+    ports::event_log::{Stream, StreamPartition},
+    runtime::{
+        alert::Alert,
+        occupancy::Occupancy,
+        role::{Duty, Together},
+    },
+    stage_metrics::{PartitionMetrics, RestartMetrics, VerdictMetrics},
     view::Standing,
 };
 
@@ -18,66 +25,43 @@ pub(super) fn render(
     firing: &BTreeMap<String, u64>,
     board: &StatusBoard,
 ) -> prometheus::Result<Exposition> {
-    let page = Page(Registry::new());
-    let partitions = standing.partitions();
-    let events = page.counter("parking_events_total", "Records of the input by verdict.", &["verdict"])?;
-    let dead = page.counter("parking_dead_letters_total", "Records that could not be used.", &["reason"])?;
-    let zones = page.gauge("parking_zones", "Zones of which something was accepted.", &[])?;
-    let sessions = page.counter("parking_sessions_total", "Stays that began.", &[])?;
-    let lag =
-        page.gauge("parking_stage_lag", "Events that a stage has not committed.", &["role", "partition"])?;
-    let watermark = page.gauge(
-        "parking_watermark_milliseconds",
-        "Event time of a partition, since 1970.",
-        &["partition"],
-    )?;
-    for partition in partitions {
-        let totals = partition.totals();
-        for (verdict, count) in [("accepted", totals.accepted), ("duplicate", totals.duplicates)] {
-            events.with_label_values(&[verdict]).inc_by(count);
-        }
-        for (reason, count) in &totals.dead_letters {
-            events.with_label_values(&["dead"]).inc_by(*count);
-            dead.with_label_values(&[reason.as_str()]).inc_by(*count);
-        }
-        zones.with_label_values(&[] as &[&str]).add(gauge(totals.zones));
-        sessions.with_label_values(&[] as &[&str]).inc_by(totals.sessions);
-        let number = partition.partition.to_string();
+    let metrics = Metrics::default();
+    let families = Families::new(&metrics)?;
+    for partition in standing.partitions() {
+        families.verdicts.count(partition.totals(), partition.totals().zones);
+        let at = StreamPartition { stream: Stream::Events, partition: partition.partition };
+        families.restarts.count(Together::ROLE, at, board.restarts(at.partition));
         for role in [Occupancy::ROLE, Alert::ROLE] {
-            lag.with_label_values(&[role, &number]).set(gauge(partition.lag()));
-        }
-        if let Some(time) = partition.watermark() {
-            watermark.with_label_values(&[&number]).set(time);
+            families.partitions.tell(role, at, Some(partition.lag()), partition.watermark());
         }
     }
-    let late = page.counter("parking_late_events_total", "Accepted records behind the watermark.", &[])?;
-    late.with_label_values(&[] as &[&str]).inc_by(partitions.iter().map(|one| one.totals().late).sum());
-    let alerts = page.gauge("parking_alerts_firing", "Alerts that are not over.", &["rule"])?;
     for (rule, count) in firing {
-        alerts.with_label_values(&[rule]).set(gauge(*count));
+        families.alerts.with_label_values(&[rule]).set(level(*count));
     }
-    let restarts =
-        page.counter("parking_stage_restarts_total", "Stages that failed and began again.", &[])?;
-    restarts.with_label_values(&[] as &[&str]).inc_by(board.restarts());
-    Exposition::of(&page.0)
+    Exposition::of([&metrics, board.ports().metrics()])
 }
 
-struct Page(Registry);
-
-impl Page {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(counter.clone()))?;
-        Ok(counter)
-    }
-
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(gauge.clone()))?;
-        Ok(gauge)
-    }
+/// Every family of [`render`].
+pub(super) fn described() -> prometheus::Result<Vec<Described>> {
+    let (metrics, ports) = (Metrics::default(), PortMetrics::new()?);
+    Families::new(&metrics)?;
+    Ok([metrics.described(), ports.metrics().described()].concat())
 }
 
-fn gauge(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+struct Families {
+    verdicts: VerdictMetrics,
+    partitions: PartitionMetrics,
+    alerts: IntGaugeVec,
+    restarts: RestartMetrics,
+}
+
+impl Families {
+    fn new(metrics: &Metrics) -> prometheus::Result<Self> {
+        Ok(Self {
+            verdicts: VerdictMetrics::new(metrics)?,
+            partitions: PartitionMetrics::new(metrics)?.with_watermark(metrics)?,
+            alerts: metrics.gauge("parking_alerts_firing", "Alerts that are not over.", &["rule"])?,
+            restarts: RestartMetrics::new(metrics)?,
+        })
+    }
 }

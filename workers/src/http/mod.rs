@@ -3,9 +3,9 @@
 //! Must not change anything: every route is a GET. Invariants: an error is JSON `{"error": sentence}`;
 //! no secret and no plate is ever answered; the routes are those of the committed interface description.
 
-mod exposition;
 mod metrics;
 mod openapi;
+mod port_metrics;
 mod status;
 
 use std::sync::Arc;
@@ -20,12 +20,15 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use exposition::Exposition;
 pub use openapi::document;
 pub(crate) use openapi::generator_of_components;
+pub use port_metrics::PortMetrics;
 pub use status::{ImportStatus, Phase, RefusedRule, Status, StatusBoard};
 
-use crate::view::{AlertFilter, View, ViewError};
+use crate::{
+    metrics::{Described, Exposition},
+    view::{AlertFilter, View, ViewError},
+};
 
 /// Where the routes find what they answer.
 #[derive(Clone)]
@@ -38,6 +41,11 @@ pub struct Site {
 
 /// Most alerts of one answer.
 const MAX_ALERTS: usize = 10_000;
+
+/// Every family of metrics of a running pipeline.
+pub fn described_metrics() -> prometheus::Result<Vec<Described>> {
+    metrics::described()
+}
 
 /// All routes.
 pub fn router(site: Site) -> Router {

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -15,9 +15,10 @@ use parking_crds::event::Millis;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::port_metrics::PortMetrics;
 use crate::{
     command::import::Progress,
-    ports::clock::Clock,
+    ports::{clock::Clock, event_log::Partition},
     runtime::occupancy::EventTotals,
     view::{PartitionStanding, Standing, View, ViewError, instant},
 };
@@ -104,10 +105,10 @@ pub struct PartitionStatus {
 pub struct StatusBoard {
     pipeline: String,
     clock: Arc<dyn Clock>,
+    ports: PortMetrics,
     started: Millis,
     stages: usize,
     stages_started: AtomicUsize,
-    restarts: AtomicU64,
     changing: Mutex<Changing>,
 }
 
@@ -116,20 +117,26 @@ struct Changing {
     phase: Phase,
     import: Option<ImportStatus>,
     rules: RulesStatus,
+    restarts: BTreeMap<Partition, u64>,
 }
 
 impl StatusBoard {
     /// A board of a process that starts now and waits for `stages`.
-    pub fn new(pipeline: &str, stages: usize, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(pipeline: &str, stages: usize, clock: Arc<dyn Clock>, ports: PortMetrics) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
             started: clock.monotonic(),
             clock,
+            ports,
             stages,
             stages_started: AtomicUsize::new(0),
-            restarts: AtomicU64::new(0),
             changing: Mutex::default(),
         }
+    }
+
+    /// Where the ports of the process count.
+    pub fn ports(&self) -> &PortMetrics {
+        &self.ports
     }
 
     /// One more stage has its state.
@@ -140,13 +147,13 @@ impl StatusBoard {
     }
 
     /// A stage failed and begins again.
-    pub fn stage_restarted(&self) {
-        self.restarts.fetch_add(1, Ordering::Relaxed);
+    pub fn stage_restarted(&self, partition: Partition) {
+        self.change(|changing| *changing.restarts.entry(partition).or_default() += 1);
     }
 
-    /// How often stages began again.
-    pub fn restarts(&self) -> u64 {
-        self.restarts.load(Ordering::Relaxed)
+    /// How often the stage of a partition began again.
+    pub fn restarts(&self, partition: Partition) -> u64 {
+        self.read(|changing| changing.restarts.get(&partition).copied().unwrap_or(0))
     }
 
     /// The process was told to end.

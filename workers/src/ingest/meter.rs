@@ -2,64 +2,91 @@
 //!
 //! Invariant: a record counts as accepted only once the log has it.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use std::sync::Arc;
+
+use parking_crds::role::Role;
+use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::gather::AppendFailed;
-use crate::http::Exposition;
+use crate::{
+    adapters::decorate::LogMetrics,
+    metrics::{Described, Exposition, Metrics, level},
+    ports::{clock::Clock, event_log::EventLog},
+};
+
+const NONE: &[&str] = &[];
 
 /// See the module.
 pub struct Meter {
-    registry: Registry,
+    metrics: Metrics,
     records: IntCounterVec,
     refused: IntCounterVec,
     turned_away: IntCounterVec,
-    bytes: IntCounter,
+    bytes: IntCounterVec,
     appends: IntCounterVec,
-    free: IntGauge,
+    free: IntGaugeVec,
     bad_secrets: IntCounterVec,
+    log: LogMetrics,
 }
 
 impl Meter {
     /// Counts from zero.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let records = counter(
-            "parking_ingest_records_total",
-            "Records by transport and verdict.",
-            &["transport", "verdict"],
-        )?;
-        let refused =
-            counter("parking_ingest_refused_records_total", "Refused records by reason.", &["reason"])?;
-        let turned_away = counter(
-            "parking_ingest_turned_away_requests_total",
-            "Requests of which no record was looked at, or none was written, by reason.",
-            &["transport", "reason"],
-        )?;
-        let appends =
-            counter("parking_ingest_appends_total", "Appends to the log by outcome.", &["outcome"])?;
-        let bad_secrets = counter(
-            "parking_ingest_unusable_secrets_total",
-            "Secrets, or entries of them, that could not be used when they were read.",
-            &["secret"],
-        )?;
-        let bytes = IntCounter::new("parking_ingest_bytes_total", "Bytes of records that were accepted.")?;
-        registry.register(Box::new(bytes.clone()))?;
-        let free = IntGauge::new(
-            "parking_ingest_free_bytes",
-            "Bytes that may still be under way to the log before senders have to wait.",
-        )?;
-        registry.register(Box::new(free.clone()))?;
-        Ok(Self { registry, records, refused, turned_away, bytes, appends, free, bad_secrets })
+        let metrics = Metrics::default();
+        Ok(Self {
+            records: metrics.counter(
+                "parking_ingest_records_total",
+                "Records by transport and verdict.",
+                &["transport", "verdict"],
+            )?,
+            refused: metrics.counter(
+                "parking_ingest_refused_records_total",
+                "Refused records by reason.",
+                &["reason"],
+            )?,
+            turned_away: metrics.counter(
+                "parking_ingest_turned_away_requests_total",
+                "Requests of which no record was looked at, or none was written, by reason.",
+                &["transport", "reason"],
+            )?,
+            appends: metrics.counter(
+                "parking_ingest_appends_total",
+                "Appends to the log by outcome: ok or failed.",
+                &["outcome"],
+            )?,
+            bad_secrets: metrics.counter(
+                "parking_ingest_unusable_secrets_total",
+                "Secrets, or entries of them, that could not be used when they were read.",
+                &["secret"],
+            )?,
+            bytes: metrics.counter(
+                "parking_ingest_bytes_total",
+                "Bytes of records that were accepted.",
+                &[],
+            )?,
+            free: metrics.gauge(
+                "parking_ingest_free_bytes",
+                "Bytes that may still be under way to the log before senders have to wait.",
+                &[],
+            )?,
+            log: LogMetrics::new(&metrics)?,
+            metrics,
+        })
+    }
+
+    /// Every family.
+    pub fn described(&self) -> Vec<Described> {
+        self.metrics.described()
+    }
+
+    /// The log as ingest uses it.
+    pub(super) fn metered(&self, log: Arc<dyn EventLog>, clock: &Arc<dyn Clock>) -> Arc<dyn EventLog> {
+        Arc::new(self.log.metered(Role::Ingest.as_str(), log, Arc::clone(clock)))
     }
 
     pub(super) fn accepted(&self, transport: &str, records: usize, bytes: usize) {
         self.records.with_label_values(&[transport, "accepted"]).inc_by(records as u64);
-        self.bytes.inc_by(bytes as u64);
+        self.bytes.with_label_values(NONE).inc_by(bytes as u64);
     }
 
     pub(super) fn refused(&self, transport: &str, reason: &str) {
@@ -82,7 +109,7 @@ impl Meter {
 
     /// Everything as it stands now.
     pub(super) fn exposition(&self, free: usize) -> prometheus::Result<Exposition> {
-        self.free.set(i64::try_from(free).unwrap_or(i64::MAX));
-        Exposition::of(&self.registry)
+        self.free.with_label_values(NONE).set(level(free as u64));
+        Exposition::of([&self.metrics])
     }
 }

@@ -74,6 +74,7 @@ pub async fn serve(
 ) -> Result<(), IngestError> {
     let meter = Meter::new()?;
     let opened = secrets::open(&serving.settings, &serving.secrets, serving.pipeline.name.as_str(), &meter)?;
+    let log = meter.metered(log, &clock);
     let max_body_bytes = max_body_bytes(&serving.settings);
     let gather = Gather::new(ROOM.max(2 * max_body_bytes));
     let (door, plates, partitions) = (opened.door, opened.plates, serving.partitions);

@@ -41,6 +41,37 @@ pub struct Totals {
     pub sessions: u64,
 }
 
+impl Totals {
+    /// Adds those of later records; zones are of one moment, and not added.
+    pub fn add(&mut self, later: &Self) {
+        self.read += later.read;
+        self.accepted += later.accepted;
+        self.duplicates += later.duplicates;
+        self.late += later.late;
+        self.sessions += later.sessions;
+        for (reason, count) in &later.dead_letters {
+            *self.dead_letters.entry(*reason).or_default() += count;
+        }
+    }
+
+    /// What came after `before`, an earlier state of the same partition.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let reason = |(reason, count): (&DeadLetterReason, &u64)| {
+            (*reason, count.saturating_sub(before.dead_letters.get(reason).copied().unwrap_or(0)))
+        };
+        Self {
+            read: self.read.saturating_sub(before.read),
+            accepted: self.accepted.saturating_sub(before.accepted),
+            duplicates: self.duplicates.saturating_sub(before.duplicates),
+            late: self.late.saturating_sub(before.late),
+            dead_letters: self.dead_letters.iter().map(reason).collect(),
+            zones: self.zones,
+            sessions: self.sessions.saturating_sub(before.sessions),
+        }
+    }
+}
+
 /// Verdicts over all partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +186,10 @@ impl Duty for Occupancy {
         }
         let streams = [Stream::Sessions, Stream::DeadLetters];
         outputs.tell_watermark(&streams, &mut self.told, heard.watermark, heard.finding.input_end());
+    }
+
+    fn totals(&self) -> Option<&Totals> {
+        Some(&self.totals)
     }
 
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {

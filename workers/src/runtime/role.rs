@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::{
     alert::Alert,
-    occupancy::Occupancy,
+    occupancy::{Occupancy, Totals},
     outputs::Outputs,
-    stage::{BoxError, GROUP, Stage},
+    stage::{Account, BoxError, GROUP, Stage},
 };
 use crate::{
     domain::{
@@ -97,6 +97,11 @@ pub trait Duty: Send + Sync {
     /// Looks at what hearing of the record will touch; the answer means nothing.
     fn look_ahead(&self, _record: &Record<'_>, _hints: &Hints) -> u64 {
         0
+    }
+
+    /// Verdicts so far, where it is this duty's to count them.
+    fn totals(&self) -> Option<&Totals> {
+        None
     }
 
     /// Adds its blocks that changed since the last call.
@@ -216,6 +221,10 @@ impl<D: Duty> Stage for RoleStage<D> {
         self.judge.newest().filter(|_| D::TELLS_TIME)
     }
 
+    fn account(&self) -> Account {
+        Account { watermark: self.watermark(), totals: self.duty.totals().cloned() }
+    }
+
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
         for (key, bytes) in blocks {
             self.judge.restore_block(*key, bytes)?;
@@ -253,6 +262,10 @@ impl Duty for Together {
 
     fn look_ahead(&self, record: &Record<'_>, hints: &Hints) -> u64 {
         self.0.look_ahead(record, hints) ^ self.1.look_ahead(record, hints)
+    }
+
+    fn totals(&self) -> Option<&Totals> {
+        Duty::totals(&self.0)
     }
 
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {

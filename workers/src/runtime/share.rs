@@ -274,11 +274,20 @@ impl<S: Stage> Work<S> {
         }
     }
 
-    fn stands(&self, partition: Partition) {
+    fn stands(&mut self, partition: Partition) {
         let committed = self.runner.committed_offset();
+        let done = self.runner.take_done();
+        if done.read > 0 {
+            self.board.add(&done);
+        }
         self.board.change(source(partition), |standing| {
             standing.committed = committed.or(standing.committed);
             standing.losses = self.runner.losses();
+            standing.state_bytes = self.runner.stored_bytes().or(standing.state_bytes);
+            if let Some(account) = self.runner.account() {
+                standing.watermark = account.watermark;
+                standing.zones = account.totals.as_ref().map(|totals| totals.zones);
+            }
             if committed.is_some() {
                 (standing.trouble, standing.lost) = (None, false);
             }

@@ -4,8 +4,10 @@
 //! the state in memory is dropped on every error and every fence, and loaded anew from the store. A stage
 //! goes on without a snapshot that could not be written: no more than a loss of the store needs it.
 
+mod account;
 mod claim;
 mod error;
+mod keep;
 
 use std::sync::Arc;
 
@@ -14,21 +16,14 @@ use parking_crds::{duration::Duration, event::Millis};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+pub use account::Account;
 pub use error::StageError;
 
-use super::{
-    outputs::Outputs,
-    snapshot::{SnapshotPlace, Snapshots},
-    tick,
-};
-use crate::{
-    ports::{
-        PortResult,
-        clock::Clock,
-        event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
-        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Token},
-    },
-    sentence::sentence,
+use super::{occupancy::Totals, outputs::Outputs, snapshot::SnapshotPlace, tick};
+use crate::ports::{
+    clock::Clock,
+    event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
+    state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Token},
 };
 
 /// Why stored blocks could not be taken back.
@@ -48,6 +43,11 @@ pub trait Stage: Send + Sync {
     /// Newest event time, ms, where it is this stage's duty to tell the time in silence.
     fn time_to_tell(&self) -> Option<Millis> {
         None
+    }
+
+    /// What it made of its input so far.
+    fn account(&self) -> Account {
+        Account::default()
     }
 
     /// Takes all stored blocks back; called once, on a new stage.
@@ -119,6 +119,7 @@ pub struct StageRunner<S> {
     snapshots: Option<SnapshotPlace>,
     owned: Option<Owned<S>>,
     losses: Losses,
+    done: Totals,
 }
 
 /// What went wrong with the keeping of a stage's state, for those who report it.
@@ -126,6 +127,8 @@ pub struct StageRunner<S> {
 pub struct Losses {
     /// Where the state was taken up again after the store had last lost it or gone back.
     pub rebuilt: Option<Offset>,
+    /// How often that happened.
+    pub rebuilds: u64,
     /// Snapshots that could not be written.
     pub snapshots: u64,
 }
@@ -150,6 +153,10 @@ struct Owned<S> {
     kept: Offset,
     /// When a later one needs a snapshot.
     snapshot_due: Millis,
+    /// As of the base.
+    account: Account,
+    /// Bytes of its blocks, when they were last read from the store.
+    stored_bytes: u64,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -171,6 +178,7 @@ impl<S: Stage> StageRunner<S> {
             snapshots: None,
             owned: None,
             losses: Losses::default(),
+            done: Totals::default(),
         }
     }
 
@@ -314,7 +322,7 @@ impl<S: Stage> StageRunner<S> {
         Ok(self.keep(owned).await)
     }
 
-    async fn commit_stepped(&self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
+    async fn commit_stepped(&mut self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         let outbox: Vec<_> = (owned.next_seq..)
             .zip(owned.outputs.take())
             .map(|(seq, (stream, record))| OutboxEntry { seq, stream, record })
@@ -332,41 +340,8 @@ impl<S: Stage> StageRunner<S> {
             return Ok(Outcome::Fenced);
         }
         (owned.base, owned.next_seq) = (owned.next, next_seq);
+        self.take_account(owned);
         self.publish(owned.token, outbox).await
-    }
-
-    /// Writes a snapshot where one is due. One that fails is tried again when the next is due.
-    async fn keep(&mut self, owned: &mut Owned<S>) -> Outcome {
-        let Some(place) = self.snapshots.as_ref().filter(|_| self.needs_snapshot(owned)) else {
-            return Outcome::Stored;
-        };
-        let now = self.ports.clock.monotonic();
-        if now < owned.snapshot_due {
-            return Outcome::Stored;
-        }
-        owned.snapshot_due = now + place.limits.age.millis();
-        match self.write_snapshot(place, owned).await {
-            Ok(Outcome::Stored) => owned.kept = owned.base,
-            Ok(Outcome::Fenced) => return Outcome::Fenced,
-            Err(error) => {
-                self.losses.snapshots += 1;
-                let (role, partition, error) = (self.key.role, self.key.partition, sentence(&error));
-                tracing::warn!(role, partition, "a snapshot of the state is tried again later: {error}");
-            }
-        }
-        Outcome::Stored
-    }
-
-    /// Writes down what the store holds: it answers the state of one moment, so that nobody who writes or empties
-    /// it meanwhile spoils a snapshot, and nothing in memory needs to be encoded whole. What came before the base
-    /// was published by this owner, whatever the outbox holds.
-    async fn write_snapshot(&self, place: &SnapshotPlace, owned: &Owned<S>) -> PortResult<Outcome> {
-        let stored = self.ports.store.peek(&self.key).await?;
-        let own = stored.filter(|stored| stored.log_id == owned.log_id && stored.next_offset == owned.base);
-        // Anything else is another owner's, or gone.
-        let Some(own) = own else { return Ok(Outcome::Fenced) };
-        Snapshots::of(place, &self.key, owned.log_id).write(own, owned.next_seq).await?;
-        Ok(Outcome::Stored)
     }
 
     async fn publish(&self, token: Token, outbox: Vec<OutboxEntry>) -> Result<Outcome, StageError> {

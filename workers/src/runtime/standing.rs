@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::stage::Losses;
+use parking_crds::event::Millis;
+
+use super::{occupancy::Totals, stage::Losses};
 use crate::ports::event_log::{Offset, Partition, Stream, StreamPartition};
 
 /// How the work on one partition of a stream stands.
@@ -21,6 +23,12 @@ pub struct Standing {
     pub failures: u64,
     /// What went wrong with the keeping of its state since then.
     pub losses: Losses,
+    /// How far event time has come in what is committed.
+    pub watermark: Option<Millis>,
+    /// Zones of which something was accepted, where the role counts them.
+    pub zones: Option<u64>,
+    /// Bytes of the state when it was last read from the store: when it was taken over, and with each snapshot.
+    pub state_bytes: Option<u64>,
 }
 
 /// Where work on partitions is written down. A clone is the same board.
@@ -31,6 +39,7 @@ pub struct ShareBoard(Arc<Mutex<Board>>);
 struct Board {
     has_joined: bool,
     standings: BTreeMap<StreamPartition, Standing>,
+    done: Totals,
 }
 
 impl ShareBoard {
@@ -71,6 +80,16 @@ impl ShareBoard {
     /// Changes how every partition of the share stands.
     pub(super) fn change_all(&self, change: impl FnMut(&mut Standing)) {
         self.locked().standings.values_mut().for_each(change);
+    }
+
+    /// More was committed.
+    pub(super) fn add(&self, done: &Totals) {
+        self.locked().done.add(done);
+    }
+
+    /// Verdicts that this member has committed since it began, on whatever share it had.
+    pub fn done(&self) -> Totals {
+        self.locked().done.clone()
     }
 
     pub(super) fn remove(&self, at: StreamPartition) {

@@ -35,7 +35,7 @@ use crate::{
     },
     deployment::Deployment,
     domain::verdict::EventLimits,
-    http::StatusBoard,
+    http::{PortMetrics, StatusBoard},
     ports::{
         PortError,
         clock::Clock,
@@ -104,6 +104,9 @@ pub enum UpError {
     /// What stages stored cannot be shown.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// A metric cannot be made.
+    #[error("a metric cannot be made: {0}")]
+    Metric(#[from] prometheus::Error),
     /// A task panicked or was cancelled.
     #[error("a task ended without a result: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -165,10 +168,12 @@ pub async fn run(deployment: &Deployment, options: &UpOptions) -> Result<Report,
     let mut stop = stop::told().map_err(UpError::Signal)?;
     let pipeline = Pipeline::open(deployment, options)?;
     let lake = tables::open(&pipeline.folder, pipeline.ports.log.as_ref(), pipeline.partitions).await?;
-    let board = Arc::new(StatusBoard::new(&pipeline.name, pipeline.partitions as usize, Arc::clone(&clock)));
+    let stages = pipeline.partitions as usize;
+    let board = StatusBoard::new(&pipeline.name, stages, Arc::clone(&clock), PortMetrics::new()?);
+    let board = Arc::new(board);
     let service = Service::start(listener, &pipeline, &board)?;
     // A new route is told of all that comes from here on, so it stands before the first stage does.
-    let deliveries = Deliveries::start(&pipeline).await?;
+    let deliveries = Deliveries::start(&pipeline, board.ports()).await?;
     let mut roles = Roles::start(&pipeline, &lake, &board);
     let schedules = schedule::start(&lake, &deployment.jobs, options.until_idle);
     let quiet = quiet::start(&pipeline);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use parking_crds::{pipeline::Route, reference::SecretKeyRef};
+use parking_crds::{pipeline::Route, reference::SecretKeyRef, role::Role};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use super::{Pipeline, UpError};
 use crate::{
     adapters::{console_notifier::ConsoleNotifier, route_notifier},
     domain::notify::Routing,
+    http::PortMetrics,
     ports::{clock::Clock, notifier::Notifier},
     runtime::notify::{Delivery, Outlet, Positions, Slots},
 };
@@ -26,7 +27,7 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Starts one task a route and partition.
     #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks and names begin")]
-    pub(super) async fn start(pipeline: &Pipeline<'_>) -> Result<Self, UpError> {
+    pub(super) async fn start(pipeline: &Pipeline<'_>, counted: &PortMetrics) -> Result<Self, UpError> {
         let deployment = pipeline.deployment;
         let routes = &deployment.pipeline.spec.routes;
         let names: Vec<_> = routes.iter().map(|route| route.name.as_str().to_owned()).collect();
@@ -34,16 +35,17 @@ impl Deliveries {
             return Ok(Self { tasks: JoinSet::new(), positions: None });
         }
         let routing = Arc::new(Routing::new(routes, &deployment.rules));
-        let (ports, slots) = (pipeline.ports.clone(), Slots::one());
-        let positions =
-            Arc::new(Positions::claim(ports, &names, &slots, pipeline.partitions, Uuid::new_v4).await?);
+        let (ports, slots) = (counted.ports(Role::Notify.as_str(), &pipeline.ports), Slots::one());
+        let partitions = pipeline.partitions;
+        let claimed = Positions::claim(ports.clone(), &names, &slots, partitions, Uuid::new_v4).await?;
+        let positions = Arc::new(claimed);
         let mut tasks = JoinSet::new();
         for (route, name) in routes.iter().zip(&names) {
             let notifier = notifier(route, name, &deployment.secrets, &pipeline.ports.clock);
             let outlet = Arc::new(Outlet::new(route, notifier, Arc::default(), &slots));
             for partition in 0..pipeline.partitions {
                 tasks.spawn(drive(Delivery {
-                    ports: pipeline.ports.clone(),
+                    ports: ports.clone(),
                     routing: Arc::clone(&routing),
                     slots: slots.clone(),
                     positions: Arc::clone(&positions),

@@ -17,7 +17,7 @@ use crate::{
     runtime::{
         archive::Flush,
         rest::Silence,
-        role::{RoleStage, Together},
+        role::{Duty, RoleStage, Together},
         stage::{StageError, StageRunner, Turn},
     },
 };
@@ -46,7 +46,7 @@ impl Roles {
     /// Starts all of them.
     pub(super) fn start(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>, board: &Arc<StatusBoard>) -> Self {
         let (archive_ends, archive_end) = watch::channel(None);
-        let archive = tables::archive(pipeline, lake);
+        let archive = tables::archive(pipeline, lake, board.ports());
         let archive = JoinSet::from_iter([tables::drive(
             archive,
             Sleep::new(pipeline, lake),
@@ -127,12 +127,13 @@ fn start_stages(
     driver: &Driver,
 ) -> JoinSet<Result<(), StageError>> {
     let (limits, commit) = (pipeline.limits, pipeline.options.commit);
+    let ports = driver.board.ports().ports(Together::ROLE, &pipeline.ports);
     let mut stages = JoinSet::new();
     for partition in 0..pipeline.partitions {
         let (inventory, rules) = (Arc::clone(&pipeline.deployment.inventory), Arc::clone(rules));
         let settings = Settings { tenant: pipeline.name.clone(), partition };
         let make = move || RoleStage::together(limits, &inventory, &rules, settings.clone());
-        let runner = StageRunner::new(pipeline.ports.clone(), partition, commit, make, Uuid::new_v4);
+        let runner = StageRunner::new(ports.clone(), partition, commit, make, Uuid::new_v4);
         stages.spawn(drive(runner, driver.clone()));
     }
     stages
@@ -168,7 +169,7 @@ async fn drive(mut runner: Runner, mut driver: Driver) -> Result<(), StageError>
             }
             Err(StageError::Port(error)) if error.kind == ErrorKind::Transient => {
                 tracing::warn!(partition, "a stage failed, trying again: {error}");
-                driver.board.stage_restarted();
+                driver.board.stage_restarted(partition);
                 driver.clock.pause(REST).await;
             }
             Err(error) => return Err(error),

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use parking_crds::{duration::Duration, stats_job::StatsJob};
+use parking_crds::{duration::Duration, role::Role, stats_job::StatsJob};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -21,6 +21,7 @@ use crate::{
             statistics::{self, Outcome},
         },
     },
+    http::PortMetrics,
     ports::{
         PortResult,
         event_log::{EventLog, Partition, Stream},
@@ -66,12 +67,13 @@ pub(super) async fn open(
 }
 
 /// An archive of all partitions.
-pub(super) fn archive(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>) -> Archive {
+pub(super) fn archive(pipeline: &Pipeline<'_>, lake: &Arc<DeltaLake>, counted: &PortMetrics) -> Archive {
+    let StagePorts { log, clock, .. } = counted.ports(Role::Archive.as_str(), &pipeline.ports);
     let ports = ArchivePorts {
-        log: Arc::clone(&pipeline.ports.log),
-        lake: Arc::clone(lake) as Arc<_>,
+        log,
+        lake: counted.lake(Arc::clone(lake) as Arc<_>, &pipeline.ports),
         objects: Arc::new(pipeline.folder.object_store()),
-        clock: Arc::clone(&pipeline.ports.clock),
+        clock,
         encoder: Arc::new(ParquetEncoder),
     };
     let settings = ArchiveSettings {

@@ -13,6 +13,7 @@ use super::{
     WorkerError, connect, inventory, joins_again, listen,
     site::{Board, Site},
     stages::limits,
+    telemetry::Telemetry,
     told, upkeep,
 };
 use crate::{
@@ -35,18 +36,20 @@ pub(super) async fn run(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    let board = Board::new(&config);
+    let telemetry = Telemetry::new(config.role, &clock)?;
+    let board = Board::new(&config, &telemetry);
     let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
     let inventory = inventory(&config).await?;
     let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
         return site.end().await;
     };
+    let log = telemetry.log(log);
     let (bucket, objects) = (connect::bucket(&config)?, connect::objects(&config)?);
     let sources = sources(&config, log.as_ref()).await?;
     let lake = Arc::new(DeltaLake::open(bucket, sources, u32::from(config.events.partitions))?);
     let ports = ArchivePorts {
         log: Arc::clone(&log),
-        lake: Arc::clone(&lake) as Arc<_>,
+        lake: telemetry.lake(Arc::clone(&lake) as Arc<_>),
         objects: Arc::clone(&objects),
         clock: Arc::clone(&clock),
         encoder: Arc::new(ParquetEncoder),
@@ -62,7 +65,7 @@ pub(super) async fn run(
     let upkeep = upkeep::start(&lake, &inventory, &clock, board.share(), maintenance(&config));
     let share = board.share();
     loop {
-        let membership = connect::membership(&config, Stream::Events)?;
+        let membership = telemetry.membership(connect::membership(&config, Stream::Events)?);
         let begin = |partitions: &BTreeSet<Partition>| {
             let settings =
                 ArchiveSettings { partitions: partitions.iter().copied().collect(), ..settings.clone() };

@@ -23,8 +23,10 @@ mod rules;
     allow(dead_code, reason = "logins of the servers that are left out")
 )]
 mod secrets;
+mod share_metrics;
 mod site;
 mod stages;
+mod telemetry;
 #[cfg(feature = "s3")]
 mod upkeep;
 
@@ -40,9 +42,11 @@ use parking_crds::{
 use tokio::{net::TcpListener, sync::watch};
 
 pub use self::secrets::SecretFileError;
+use self::{share_metrics::ShareMetrics, telemetry::Telemetry};
 use crate::{
     adapters::embedded::SystemClock,
-    ingest::{self, IngestError, Serving},
+    ingest::{self, IngestError, Meter, Serving},
+    metrics::{Described, Metrics},
     ports::{PortError, PortResult, clock::Clock},
     sentence::sentence,
 };
@@ -121,6 +125,9 @@ pub enum WorkerError {
     /// A server cannot be used.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// A metric cannot be made.
+    #[error("a metric cannot be made: {0}")]
+    Metric(#[from] prometheus::Error),
     /// Ingest stopped.
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -130,6 +137,21 @@ pub enum WorkerError {
 pub fn read_config(path: &Path, role: Role) -> Result<WorkerConfig, WorkerError> {
     let config = WorkerConfig::parse(&read(path)?)?;
     if config.role == role { Ok(config) } else { Err(WorkerError::Role { wanted: role, found: config.role }) }
+}
+
+/// Every family of metrics that the worker of a role tells; none of a role that is no worker.
+pub fn described_metrics(role: Role) -> prometheus::Result<Vec<Described>> {
+    if role == Role::Ingest {
+        return Ok(Meter::new()?.described());
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let telemetry = Telemetry::new(role, &clock)?;
+    let metrics = Metrics::default();
+    ShareMetrics::new(&metrics, role)?;
+    if role == Role::Notify {
+        notify::RouteMetrics::new(&metrics)?;
+    }
+    Ok([metrics.described(), telemetry.metrics().described()].concat())
 }
 
 /// Runs the configured role until `stop` is true; what was done is committed then.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use parking_crds::{pipeline::Route, reference::SecretKeyRef, worker_config::WorkerConfig};
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::IntCounterVec;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -11,11 +11,13 @@ use super::{
     WorkerError, connect, joins_again, listen, rules,
     secrets::Secrets,
     site::{Board, Site},
+    telemetry::Telemetry,
     told,
 };
 use crate::{
     adapters::{console_notifier::ConsoleNotifier, decorate::SharedReads, route_notifier},
     domain::notify::Routing,
+    metrics::Metrics,
     ports::{
         clock::Clock,
         event_log::{Partition, Stream},
@@ -36,15 +38,17 @@ pub(super) async fn run(
     let rules = rules::load(&config.rules)?;
     let routes: Vec<_> = config.routes.iter().map(|route| open(route, &config.secrets, &clock)).collect();
     let problems = routes.iter().filter_map(|opened| opened.problem.clone()).collect();
-    let board = Board::new(&config).with_problems(problems);
+    let telemetry = Telemetry::new(config.role, &clock)?;
+    let board = Board::new(&config, &telemetry).with_problems(problems);
     let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
     let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
         return site.end().await;
     };
+    let log = telemetry.log(log);
     let notices = Arc::new(Notices {
         ports: StagePorts {
             log: Arc::new(SharedReads::new(Arc::clone(&log))),
-            store: connect::store(&config)?,
+            store: telemetry.store(connect::store(&config)?),
             clock: Arc::clone(&clock),
         },
         routing: Arc::new(Routing::new(&config.routes, &rules.parsed)),
@@ -52,11 +56,14 @@ pub(super) async fn run(
         partitions: u32::from(config.events.partitions),
     });
     let counted = Arc::clone(&notices);
-    board.count(move |registry| meter(registry, &counted));
+    board.count(move |metrics| {
+        RouteMetrics::new(metrics)?.count(&counted);
+        Ok(())
+    });
     board.connected(log);
     let share = board.share();
     loop {
-        let membership = connect::membership(&config, Stream::Alerts)?;
+        let membership = telemetry.membership(connect::membership(&config, Stream::Alerts)?);
         let begin = |slots: &BTreeSet<Partition>| {
             NotifyShare::new(&notices, slots, Arc::clone(&membership), share.clone(), Uuid::new_v4)
         };
@@ -91,22 +98,34 @@ fn open(route: &Route, secrets: &str, clock: &Arc<dyn Clock>) -> Opened {
 }
 
 /// What became of the notifications of each route.
-fn meter(registry: &Registry, notices: &Notices) -> prometheus::Result<()> {
-    let counter = |name: &str, help: &str| {
-        let counter = IntCounterVec::new(Opts::new(name, help), &["route"])?;
-        registry.register(Box::new(counter.clone()))?;
-        Ok::<_, prometheus::Error>(counter)
-    };
-    let delivered = counter("parking_notifications_delivered_total", "Notifications that were taken.")?;
-    let refused =
-        counter("parking_notifications_refused_total", "Notifications that were refused for good.")?;
-    let repeated =
-        counter("parking_notifications_repeated_total", "Tries of notifications beyond the first.")?;
-    for NoticeRoute { route, counts, .. } in &notices.routes {
-        let (labels, totals) = ([route.name.as_str()], counts.totals());
-        delivered.with_label_values(&labels).inc_by(totals.delivered);
-        refused.with_label_values(&labels).inc_by(totals.refused);
-        repeated.with_label_values(&labels).inc_by(totals.repeated);
+pub(super) struct RouteMetrics {
+    delivered: IntCounterVec,
+    refused: IntCounterVec,
+    repeated: IntCounterVec,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(metrics: &Metrics) -> prometheus::Result<Self> {
+        let counter = |name, help| metrics.counter(name, help, &["route"]);
+        Ok(Self {
+            delivered: counter("parking_notifications_delivered_total", "Notifications that were taken.")?,
+            refused: counter(
+                "parking_notifications_refused_total",
+                "Notifications that were refused for good.",
+            )?,
+            repeated: counter(
+                "parking_notifications_repeated_total",
+                "Tries of notifications beyond the first.",
+            )?,
+        })
     }
-    Ok(())
+
+    fn count(&self, notices: &Notices) {
+        for NoticeRoute { route, counts, .. } in &notices.routes {
+            let (labels, totals) = ([route.name.as_str()], counts.totals());
+            self.delivered.with_label_values(&labels).inc_by(totals.delivered);
+            self.refused.with_label_values(&labels).inc_by(totals.refused);
+            self.repeated.with_label_values(&labels).inc_by(totals.repeated);
+        }
+    }
 }

@@ -24,12 +24,11 @@ use parking_crds::{
         PartitionReport, RulesReport, WorkerPhase, WorkerProblem, WorkerProblemKind, WorkerStatus,
     },
 };
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use super::WorkerError;
+use super::{WorkerError, share_metrics::ShareMetrics, telemetry::Telemetry};
 use crate::{
-    http::Exposition,
+    metrics::{Exposition, Metrics},
     ports::event_log::{EventLog, Offset, StreamPartition},
     runtime::standing::{ShareBoard, Standing},
 };
@@ -50,13 +49,14 @@ pub(super) struct Board {
     draining: Arc<Mutex<bool>>,
     /// What the role counts beside its share.
     meter: Arc<OnceLock<Box<Meter>>>,
+    telemetry: Telemetry,
 }
 
 /// Adds metrics to those of every role.
-pub(super) type Meter = dyn Fn(&Registry) -> prometheus::Result<()> + Send + Sync;
+pub(super) type Meter = dyn Fn(&Metrics) -> prometheus::Result<()> + Send + Sync;
 
 impl Board {
-    pub(super) fn new(config: &WorkerConfig) -> Self {
+    pub(super) fn new(config: &WorkerConfig, telemetry: &Telemetry) -> Self {
         Self {
             pipeline: config.pipeline.clone(),
             role: config.role,
@@ -66,6 +66,7 @@ impl Board {
             log: Arc::default(),
             draining: Arc::default(),
             meter: Arc::default(),
+            telemetry: telemetry.clone(),
         }
     }
 
@@ -84,7 +85,7 @@ impl Board {
     }
 
     /// What the role counts beside its share; the first one stays.
-    pub(super) fn count(&self, meter: impl Fn(&Registry) -> prometheus::Result<()> + Send + Sync + 'static) {
+    pub(super) fn count(&self, meter: impl Fn(&Metrics) -> prometheus::Result<()> + Send + Sync + 'static) {
         let _ = self.meter.set(Box::new(meter));
     }
 
@@ -171,39 +172,16 @@ impl Board {
     }
 
     async fn metrics(&self) -> prometheus::Result<Exposition> {
-        let registry = Registry::new();
-        let names = ["role", "stream", "partition"];
-        let lag = Opts::new("parking_stage_lag", "Records that a role has not committed.");
-        let lag = IntGaugeVec::new(lag, &names)?;
-        let failures = Opts::new("parking_stage_restarts_total", "How often a stage failed and began again.");
-        let failures = IntCounterVec::new(failures, &names)?;
-        let unwritten = Opts::new("parking_snapshot_failures_total", "Snapshots that could not be written.");
-        let unwritten = IntCounterVec::new(unwritten, &names)?;
-        let rebuilt = Opts::new(
-            "parking_stage_rebuilt_offset",
-            "Where the state was taken up again after the store had last lost it.",
-        );
-        let rebuilt = IntGaugeVec::new(rebuilt, &names)?;
-        registry.register(Box::new(lag.clone()))?;
-        registry.register(Box::new(failures.clone()))?;
-        registry.register(Box::new(unwritten.clone()))?;
-        registry.register(Box::new(rebuilt.clone()))?;
+        let metrics = Metrics::default();
+        let families = ShareMetrics::new(&metrics, self.role)?;
         for (at, standing, end) in self.share_with_ends().await {
-            let labels = [self.role.as_str(), at.stream.as_str(), &at.partition.to_string()];
-            failures.with_label_values(&labels).inc_by(standing.failures);
-            unwritten.with_label_values(&labels).inc_by(standing.losses.snapshots);
-            if let Some(from) = standing.losses.rebuilt {
-                rebuilt.with_label_values(&labels).set(i64::try_from(from).unwrap_or(i64::MAX));
-            }
-            if let Some((end, committed)) = end.zip(standing.committed) {
-                let behind = i64::try_from(end.saturating_sub(committed)).unwrap_or(i64::MAX);
-                lag.with_label_values(&labels).set(behind);
-            }
+            families.tell(at, &standing, end);
         }
+        families.count(&self.share.done());
         if let Some(meter) = self.meter.get() {
-            meter(&registry)?;
+            meter(&metrics)?;
         }
-        Exposition::of(&registry)
+        Exposition::of([&metrics, self.telemetry.metrics()])
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     WorkerError, connect, inventory, joins_again, listen,
     rules::{self, LoadedRules},
     site::{Board, Site},
+    telemetry::Telemetry,
     told,
 };
 use crate::{
@@ -42,16 +43,18 @@ pub(super) async fn run(
     let pipeline = config.pipeline.name.to_string();
     if config.role == Role::Alert {
         let LoadedRules { rules, report, .. } = rules::load(&config.rules)?;
-        let board = Board::new(&config).with_rules(report);
+        let telemetry = Telemetry::new(config.role, &clock)?;
+        let board = Board::new(&config, &telemetry).with_rules(report);
         let make = move |partition| {
             let settings = Settings { tenant: pipeline.clone(), partition };
             RoleStage::new(limits, &inventory, Alert::new(&inventory, &rules, settings))
         };
-        return work(config, clock, stop, board, make).await;
+        return work(config, clock, stop, board, telemetry, make).await;
     }
-    let board = Board::new(&config);
+    let telemetry = Telemetry::new(config.role, &clock)?;
+    let board = Board::new(&config, &telemetry);
     let make = move |_| RoleStage::new(limits, &inventory, Occupancy::default());
-    work(config, clock, stop, board, make).await
+    work(config, clock, stop, board, telemetry, make).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the composition root is where owners get their names")]
@@ -60,14 +63,16 @@ async fn work<D: Duty + 'static>(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
     board: Board,
+    telemetry: Telemetry,
     make: impl Fn(Partition) -> RoleStage<D> + Send + Sync + 'static,
 ) -> Result<(), WorkerError> {
     let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
     let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
         return site.end().await;
     };
-    let ports =
-        StagePorts { log: Arc::clone(&log), store: connect::store(&config)?, clock: Arc::clone(&clock) };
+    let log = telemetry.log(log);
+    let store = telemetry.store(connect::store(&config)?);
+    let ports = StagePorts { log: Arc::clone(&log), store, clock: Arc::clone(&clock) };
     board.connected(log);
     let silence = Silence {
         clock: Arc::clone(&clock),
@@ -83,7 +88,7 @@ async fn work<D: Duty + 'static>(
         runner.with_snapshots(snapshots.clone())
     };
     loop {
-        let membership = connect::membership(&config, Stream::Events)?;
+        let membership = telemetry.membership(connect::membership(&config, Stream::Events)?);
         let share = Share::new(membership, silence.clone(), board.share(), &runner);
         let ended = share.run(told(stop.clone())).await;
         if !joins_again(ended, clock.as_ref(), &stop).await {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Failure, Site};
-use crate::{http::Exposition, ingest::intake::Door, ports::event_log::Stream, sentence::sentence};
+use crate::{ingest::intake::Door, metrics::Exposition, ports::event_log::Stream, sentence::sentence};
 
 /// How long the log may take to say where it stands.
 const LONGEST_LOOK: Duration = Duration::from_millis(3_000);

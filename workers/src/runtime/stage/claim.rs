@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Owned, Stage, StageError, StageRunner};
+use super::{Owned, Stage, StageError, StageRunner, account::bytes_of};
 use crate::{
     ports::{
         event_log::{Bounds, Offset, Stream, StreamPartition},
@@ -45,8 +45,11 @@ impl<S: Stage> StageRunner<S> {
         let Bounds { start, end } = self.ports.log.bounds(at).await?;
         let reach = Reach { log_id, start, end };
         let mut stage = (self.make)();
-        let (mut base, mut next, mut next_seq) = (0, start, 0);
-        match self.ground(token, stored, &reach).await? {
+        let (mut base, mut next, mut next_seq, mut stored_bytes) = (0, start, 0, 0);
+        let known = self.losses.rebuilt.take();
+        let ground = self.ground(token, stored, &reach).await;
+        self.count_rebuild(known);
+        match ground? {
             Ground::Fenced => return Ok(None),
             Ground::Nothing => {}
             Ground::State(stored) => {
@@ -55,6 +58,7 @@ impl<S: Stage> StageRunner<S> {
                     partition: self.key.partition,
                     source,
                 })?;
+                stored_bytes = bytes_of(&stored);
                 (base, next, next_seq) = (stored.next_offset, stored.next_offset, stored.next_seq);
                 if self.publish(token, stored.outbox).await? == Outcome::Fenced {
                     return Ok(None);
@@ -62,6 +66,8 @@ impl<S: Stage> StageRunner<S> {
             }
         }
         Ok(Some(Owned {
+            account: stage.account(),
+            stored_bytes,
             stage,
             token,
             log_id,
@@ -75,6 +81,14 @@ impl<S: Stage> StageRunner<S> {
             kept: base,
             snapshot_due: self.ports.clock.monotonic(),
         }))
+    }
+
+    /// A claim may rebuild the state, or leave what is known of an earlier one.
+    fn count_rebuild(&mut self, known: Option<Offset>) {
+        match self.losses.rebuilt {
+            Some(_) => self.losses.rebuilds += 1,
+            None => self.losses.rebuilt = known,
+        }
     }
 
     async fn ground(

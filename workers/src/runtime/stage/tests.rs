@@ -80,3 +80,57 @@ async fn state_beyond_the_end_of_the_log_is_refused() {
     let error = runner(&log, Arc::new(store)).turn().await.unwrap_err();
     assert!(matches!(error, StageError::ForeignLog { next: 1, end: 0, .. }), "{error}");
 }
+
+/// Counts what it reads.
+#[derive(Default)]
+struct Counting(u64);
+
+const COUNT: BlockKey = BlockKey { class: 1, id: 0 };
+
+impl Stage for Counting {
+    const ROLE: &'static str = "counting";
+
+    fn step(&mut self, records: &[(Offset, &[u8])], _: &mut Outputs) {
+        self.0 += records.len() as u64;
+    }
+
+    fn changed_blocks(&mut self) -> Vec<(BlockKey, Option<Bytes>)> {
+        vec![(COUNT, Some(Bytes::copy_from_slice(&self.0.to_le_bytes())))]
+    }
+
+    fn account(&self) -> Account {
+        let totals = Totals { read: self.0, ..Totals::default() };
+        Account { watermark: Some(self.0.cast_signed()), totals: Some(totals) }
+    }
+
+    fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
+        self.0 = u64::from_le_bytes(blocks[0].1[..].try_into()?);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn only_what_was_committed_is_accounted_for_and_by_one_owner_alone() {
+    let (log, store) = (MemoryEventLog::new(Uuid::nil(), 1), Arc::new(MemoryStateStore::default()));
+    let runner = |store: &Arc<MemoryStateStore>| {
+        let ports = StagePorts {
+            log: Arc::new(log.clone()),
+            store: Arc::clone(store) as Arc<_>,
+            clock: Arc::new(MemoryClock::new(0)),
+        };
+        StageRunner::new(ports, 0, CommitLimits::default(), Counting::default, || Uuid::from_u128(2))
+    };
+    let mut first = runner(&store);
+    log.append(vec![(AT, ["a", "b", "c"].into_iter().collect())]).await.unwrap();
+    assert_eq!(first.turn().await.unwrap(), Turn::Advanced);
+    assert_eq!((first.take_done().read, first.account().unwrap().watermark), (0, Some(0)));
+    assert_eq!(first.turn().await.unwrap(), Turn::Idle);
+    assert_eq!((first.take_done().read, first.account().unwrap().watermark), (3, Some(3)));
+    assert_eq!(first.take_done().read, 0);
+
+    log.append(vec![(AT, ["d"].into_iter().collect())]).await.unwrap();
+    let mut second = runner(&store);
+    second.turn().await.unwrap();
+    second.turn().await.unwrap();
+    assert_eq!((second.take_done().read, second.stored_bytes()), (1, Some(8)));
+}

@@ -221,7 +221,7 @@ async fn a_flushed_store_is_rebuilt_from_the_newest_snapshot_and_the_log_after_i
     world.lose(3);
     world.count(&mut runner, &["b"]).await;
     assert_eq!(world.words().await, [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"b":1}"#, r#"{"a":3}"#, r#"{"b":2}"#]);
-    assert_eq!(runner.losses(), Losses { rebuilt: Some(3), snapshots: 0 });
+    assert_eq!(runner.losses(), Losses { rebuilt: Some(3), rebuilds: 1, snapshots: 0 });
     let stored = world.stored().await;
     assert_eq!((stored.next_offset, stored.blocks.len(), stored.next_seq), (5, 2, 5));
 }

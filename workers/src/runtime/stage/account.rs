@@ -1,0 +1,50 @@
+//! What a stage tells of its input, for those who report it.
+//!
+//! Invariants: only what was committed is told, so that what is done again counts once; it is taken once a commit,
+//! never for a record.
+
+use parking_crds::event::Millis;
+
+use super::{Owned, Stage, StageRunner};
+use crate::{ports::state_store::Stored, runtime::occupancy::Totals};
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// How far event time has come.
+    pub watermark: Option<Millis>,
+    /// Verdicts since the partition began, of the one role that counts them.
+    pub totals: Option<Totals>,
+}
+
+impl<S: Stage> StageRunner<S> {
+    /// What was committed of the input, if the stage is owned.
+    pub fn account(&self) -> Option<&Account> {
+        self.owned.as_ref().map(|owned| &owned.account)
+    }
+
+    /// Bytes of the state when it was last read from the store, if the stage is owned.
+    pub fn stored_bytes(&self) -> Option<u64> {
+        self.owned.as_ref().map(|owned| owned.stored_bytes)
+    }
+
+    /// Verdicts that this runner has committed since it was last asked.
+    pub fn take_done(&mut self) -> Totals {
+        std::mem::take(&mut self.done)
+    }
+
+    /// The base was moved.
+    pub(super) fn take_account(&mut self, owned: &mut Owned<S>) {
+        let account = owned.stage.account();
+        if let Some(totals) = &account.totals {
+            let before = owned.account.totals.take().unwrap_or_default();
+            self.done.add(&totals.since(&before));
+        }
+        owned.account = account;
+    }
+}
+
+/// Bytes of the blocks, without their keys.
+pub(super) fn bytes_of(stored: &Stored) -> u64 {
+    stored.blocks.iter().map(|(_, block)| block.len() as u64).sum()
+}
