@@ -7,7 +7,7 @@
 #[cfg(feature = "s3")]
 mod archive;
 #[cfg_attr(
-    not(all(feature = "kafka", feature = "redis")),
+    not(all(feature = "kafka", feature = "lake", feature = "redis")),
     allow(
         dead_code,
         unused_imports,
@@ -25,6 +25,8 @@ mod rules;
 mod secrets;
 mod site;
 mod stages;
+#[cfg(feature = "lake")]
+mod statistics;
 #[cfg(feature = "s3")]
 mod upkeep;
 
@@ -40,6 +42,8 @@ use parking_crds::{
 use tokio::{net::TcpListener, sync::watch};
 
 pub use self::secrets::SecretFileError;
+#[cfg(feature = "lake")]
+pub use self::statistics::{StatisticsError, Told, run_statistics};
 use crate::{
     adapters::embedded::SystemClock,
     ingest::{self, IngestError, Serving},
