@@ -190,7 +190,7 @@ fn plain() -> Computation {
 
 /// The windows from one day to another; the fourth has 25 hours.
 fn days(first: usize, end: usize) -> Window {
-    let start = |day: usize| MIDNIGHT + (24 * day as i64 + i64::from(day > 3)) * HOUR;
+    let start = |day: usize| MIDNIGHT + (24 * i64::try_from(day).unwrap() + i64::from(day > 3)) * HOUR;
     Window { start: start(first), end: start(end) }
 }
 
