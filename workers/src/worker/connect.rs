@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration as StdDuration};
 
 use parking_crds::{
     duration::Duration,
+    stats_run::{KafkaTarget, StatsRunConfig},
     worker_config::{Log, Store, WorkerConfig},
 };
 use tokio::sync::watch;
@@ -86,13 +87,24 @@ pub(super) fn membership(config: &WorkerConfig, _: Stream) -> Result<Arc<dyn Mem
 
 #[cfg(feature = "kafka")]
 fn kafka_settings(config: &WorkerConfig) -> Result<KafkaSettings, WorkerError> {
+    Ok(KafkaSettings {
+        group: config.group.to_string(),
+        client_id: format!("parking-{}-{}", config.pipeline.name, config.role),
+        topics: config.streams.iter().map(|(stream, topic)| (*stream, topic.to_string())).collect(),
+        partitions: u32::from(config.events.partitions),
+        ..cluster("log", &config.log, &config.secrets)?
+    })
+}
+
+/// How to get to a cluster, with none of its topics.
+#[cfg(feature = "kafka")]
+fn cluster(field: &'static str, log: &Log, secrets: &str) -> Result<KafkaSettings, WorkerError> {
     use crate::adapters::kafka::KafkaLogin;
 
-    let Log::Kafka { bootstrap_servers, security_protocol, sasl_mechanism, credentials, ca } = &config.log
-    else {
-        return Err(embedded("log"));
+    let Log::Kafka { bootstrap_servers, security_protocol, sasl_mechanism, credentials, ca } = log else {
+        return Err(embedded(field));
     };
-    let secrets = Secrets(Path::new(&config.secrets));
+    let secrets = Secrets(Path::new(secrets));
     let login = match credentials {
         None => None,
         Some(name) => {
@@ -102,19 +114,29 @@ fn kafka_settings(config: &WorkerConfig) -> Result<KafkaSettings, WorkerError> {
         }
     };
     let ca = ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?;
-    let topics = config.streams.iter().map(|(stream, topic)| (*stream, topic.to_string())).collect();
     Ok(KafkaSettings {
         bootstrap_servers: bootstrap_servers.clone(),
         security_protocol: *security_protocol,
         sasl_mechanism: *sasl_mechanism,
         login,
         ca,
-        group: config.group.to_string(),
-        client_id: format!("parking-{}-{}", config.pipeline.name, config.role),
-        topics,
-        partitions: u32::from(config.events.partitions),
+        group: String::new(),
+        client_id: String::new(),
+        topics: std::collections::BTreeMap::new(),
+        partitions: 0,
         timeout: LOG_TIMEOUT,
     })
+}
+
+/// The topic that results of a statistics job go to.
+#[cfg(all(feature = "kafka", feature = "lake"))]
+pub(super) fn results_topic(
+    config: &StatsRunConfig,
+    target: &KafkaTarget,
+) -> Result<crate::adapters::kafka::KeyedTopic, WorkerError> {
+    let client_id = format!("parking-{}-stats-{}", config.pipeline.name, config.job);
+    let settings = KafkaSettings { client_id, ..cluster("kafka.log", &target.log, &config.secrets)? };
+    Ok(crate::adapters::kafka::KeyedTopic::new(&settings, target.topic.as_str()))
 }
 
 #[cfg(not(feature = "kafka"))]
@@ -130,8 +152,9 @@ fn embedded(field: &'static str) -> WorkerError {
 /// The store of a worker. It connects with its first call.
 #[cfg(feature = "redis")]
 pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
-    let store = crate::adapters::redis::RedisStateStore::open(redis_settings(config)?);
-    Ok(Arc::new(store.map_err(|error| redis_setting(&error))?))
+    let settings = redis_settings("store", &config.store, &config.secrets)?;
+    let opened = crate::adapters::redis::RedisStateStore::open(settings);
+    Ok(Arc::new(opened.map_err(|error| redis_refused(&error))?))
 }
 
 /// The stream in Redis that records are taken from, too, if the pipeline wants it.
@@ -143,9 +166,9 @@ pub(super) fn entries(config: &WorkerConfig) -> Result<Option<Arc<dyn EntryStrea
     if !config.ingest.as_ref().is_some_and(|ingest| ingest.redis_stream) {
         return Ok(None);
     }
-    let settings = redis_settings(config)?;
+    let settings = redis_settings("store", &config.store, &config.secrets)?;
     let prefix = settings.prefix.clone();
-    let commands = RedisCommands::open(settings).map_err(|error| redis_setting(&error))?;
+    let commands = RedisCommands::open(settings).map_err(|error| redis_refused(&error))?;
     let consumer = std::env::var(INSTANCE).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string());
     Ok(Some(Arc::new(RedisEntries::new(commands, prefix.as_str(), consumer))))
 }
@@ -160,13 +183,27 @@ pub(super) fn entries(config: &WorkerConfig) -> Result<Option<Arc<dyn EntryStrea
     }
 }
 
+/// The Redis that results of a statistics job go to. It connects with its first call.
+#[cfg(all(feature = "redis", feature = "lake"))]
+pub(super) fn results_redis(
+    config: &StatsRunConfig,
+    store: &Store,
+) -> Result<crate::adapters::redis::RedisStatistics, WorkerError> {
+    let settings = redis_settings("redis", store, &config.secrets)?;
+    crate::adapters::redis::RedisStatistics::open(settings).map_err(|error| redis_refused(&error))
+}
+
 #[cfg(feature = "redis")]
-fn redis_setting(error: &crate::adapters::redis::SettingsError) -> WorkerError {
+fn redis_refused(error: &crate::adapters::redis::SettingsError) -> WorkerError {
     WorkerError::Setting { field: "store.redis", reason: error.to_string() }
 }
 
 #[cfg(feature = "redis")]
-fn redis_settings(config: &WorkerConfig) -> Result<crate::adapters::redis::RedisSettings, WorkerError> {
+fn redis_settings(
+    field: &'static str,
+    store: &Store,
+    secrets: &str,
+) -> Result<crate::adapters::redis::RedisSettings, WorkerError> {
     use parking_crds::names::ObjectName;
 
     use crate::adapters::redis::{Login, RedisSettings, Tls};
@@ -180,13 +217,13 @@ fn redis_settings(config: &WorkerConfig) -> Result<crate::adapters::redis::Redis
         wait_replicas,
         tls,
         ca,
-    } = &config.store
+    } = store
     else {
-        return Err(embedded("store"));
+        return Err(embedded(field));
     };
     let sentinels = sentinels.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-    let sentinels = sentinels.map_err(|error| redis_setting(&error))?;
-    let secrets = Secrets(Path::new(&config.secrets));
+    let sentinels = sentinels.map_err(|error| redis_refused(&error))?;
+    let secrets = Secrets(Path::new(secrets));
     let mut settings = RedisSettings::new(sentinels, master_name, prefix.clone());
     let login = |name: &ObjectName| -> Result<Login, WorkerError> {
         Ok(Login { user: secrets.optional(name, "username")?, password: secrets.text(name, "password")? })
@@ -243,6 +280,23 @@ pub(super) fn bucket_of(
         ca: ca.as_ref().map(|name| secrets.text(name, "ca.crt")).transpose()?,
         limits: S3Limits::default(),
     })
+}
+
+/// Where the tables of a lake are.
+#[cfg(feature = "s3")]
+pub(super) fn lake(
+    lake: &parking_crds::worker_config::Lake,
+    secrets: &str,
+) -> Result<crate::adapters::lake::LakePlace, WorkerError> {
+    Ok(bucket_of(lake, secrets)?.into())
+}
+
+#[cfg(all(feature = "lake", not(feature = "s3")))]
+pub(super) fn lake(
+    _: &parking_crds::worker_config::Lake,
+    _: &str,
+) -> Result<crate::adapters::lake::LakePlace, WorkerError> {
+    Err(WorkerError::Feature { field: "lake.s3", feature: "s3" })
 }
 
 /// The objects of the pipeline.

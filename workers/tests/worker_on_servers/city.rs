@@ -49,7 +49,7 @@ use crate::{
     topology,
 };
 
-static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
+pub(crate) static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
 
 /// Longest way from the first record to the last alert, beside other tests.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -76,16 +76,16 @@ impl Worker {
 }
 
 /// The servers of a city, as its workers are told of them.
-struct Servers {
-    log: KafkaSettings,
-    store: Store,
+pub(crate) struct Servers {
+    pub(crate) log: KafkaSettings,
+    pub(crate) store: Store,
 }
 
 pub(crate) struct City {
-    deployment: Deployment,
-    servers: Servers,
-    folder: TempDir,
-    place: Place,
+    pub(crate) deployment: Deployment,
+    pub(crate) servers: Servers,
+    pub(crate) folder: TempDir,
+    pub(crate) place: Place,
     route: Route,
     pub(crate) receiver: Receiver,
 }
@@ -137,7 +137,7 @@ impl City {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn config(&self, role: Role) -> WorkerConfig {
+    pub(crate) fn config(&self, role: Role) -> WorkerConfig {
         let topology = Topology::of(&self.deployment.pipeline, &self.deployment.rules, &[]).unwrap();
         let mut config = topology.worker(role).unwrap().config.clone();
         let log = &self.servers.log;

@@ -15,6 +15,7 @@ mod place;
 mod process;
 mod receiver;
 mod reference;
+mod statistics;
 #[path = "../log_on_kafka/topology.rs"]
 mod topology;
 
@@ -40,6 +41,7 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     let lake = city.until_archived(reference).await;
     lake::assert_same(&lake, &reference.lake, Offsets::Same).await;
     city.assert_same_statistics(&lake, reference).await;
+    city.assert_same_runs(&lake, reference).await;
     city.until_told(reference).await;
     for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;

@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 mod event_log;
 mod group;
+mod keyed;
 mod producer;
 mod reader;
 mod settings;
@@ -16,4 +17,5 @@ mod topic_id;
 
 pub use event_log::KafkaEventLog;
 pub use group::KafkaGroup;
+pub use keyed::KeyedTopic;
 pub use settings::{KafkaLogin, KafkaSettings};

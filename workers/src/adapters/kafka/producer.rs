@@ -130,7 +130,13 @@ impl Producer {
         let producer = self.living(&mut client)?;
         let delivery = Delivery::of(records.len());
         for (number, record) in records.iter().enumerate() {
-            if let Err(error) = self.hand_over(&producer, target, record, &delivery).await {
+            let Envelope { key, headers } = Envelope::of(target.stream, record);
+            let mut message = BaseRecord::with_opaque_to(target.topic, Arc::clone(&delivery))
+                .partition(target.partition)
+                .payload(record);
+            message.headers = headers;
+            message.key = key.as_deref();
+            if let Err(error) = self.hand_over(&producer, message).await {
                 // Those after it are not sent, and it is told when those before it have their answers.
                 delivery.failed(error);
                 delivery.count(records.len() - number - 1);
@@ -149,6 +155,27 @@ impl Producer {
         Ok(first)
     }
 
+    /// Appends records under their keys, each to the partition that its key falls to; answers once all are durable.
+    pub(super) async fn append_keyed(&self, topic: &str, records: &[(String, String)]) -> PortResult<()> {
+        let delivery = Delivery::of(records.len());
+        {
+            let mut client = self.client.lock().await;
+            let producer = self.living(&mut client)?;
+            for (number, (key, record)) in records.iter().enumerate() {
+                let message = BaseRecord::with_opaque_to(topic, Arc::clone(&delivery))
+                    .key(key.as_str())
+                    .payload(record.as_bytes());
+                if let Err(error) = self.hand_over(&producer, message).await {
+                    delivery.failed(error);
+                    delivery.count(records.len() - number - 1);
+                    break;
+                }
+            }
+        }
+        let failed = |error| write_error(format!("appending to {topic}"), &error);
+        delivery.answered().await.map(|_| ()).map_err(failed)
+    }
+
     fn living(&self, client: &mut Option<Arc<Client>>) -> PortResult<Arc<Client>> {
         if let Some(living) = client.as_ref() {
             let Some((code, reason)) = living.client().fatal_error() else { return Ok(Arc::clone(living)) };
@@ -164,16 +191,8 @@ impl Producer {
     async fn hand_over(
         &self,
         producer: &Client,
-        target: &Target<'_>,
-        record: &[u8],
-        delivery: &Arc<Delivery>,
+        mut message: BaseRecord<'_, str, [u8], Arc<Delivery>>,
     ) -> Result<(), KafkaError> {
-        let Envelope { key, headers } = Envelope::of(target.stream, record);
-        let mut message = BaseRecord::with_opaque_to(target.topic, Arc::clone(delivery))
-            .partition(target.partition)
-            .payload(record);
-        message.headers = headers;
-        message.key = key.as_deref();
         loop {
             // Before the attempt, so that room that comes right after it is heard of.
             let room = self.room.notified();

@@ -21,6 +21,7 @@ use deltalake::{
     operations::create::CreateBuilder,
     protocol::{DeltaOperation, SaveMode},
 };
+use parking_crds::lake_index::{self, LakeIndex};
 use tokio::sync::Mutex;
 
 use super::{
@@ -75,9 +76,25 @@ impl DeltaLake {
         sources: impl Into<LogSources>,
         partitions: Partition,
     ) -> PortResult<Self> {
+        Ok(Self::at(Place::open(place.into())?, sources.into(), partitions))
+    }
+
+    /// The lake at a place as its index tells of it; `None` where nothing was archived yet. For readers, who know
+    /// neither log nor topics.
+    pub async fn open_indexed(
+        place: impl Into<LakePlace>,
+        partitions: Partition,
+    ) -> PortResult<Option<Self>> {
         let place = Place::open(place.into())?;
+        let Some(text) = place.read_object(lake_index::KEY).await? else { return Ok(None) };
+        let index = LakeIndex::parse(&text)
+            .map_err(|error| PortError::caused(ErrorKind::Invalid, "reading what the lake holds", error))?;
+        Ok(Some(Self::at(place, LogSources::of_index(&index), partitions)))
+    }
+
+    fn at(place: Place, sources: LogSources, partitions: Partition) -> Self {
         let tables = Table::ALL.into_iter().map(|table| (table, Mutex::new(None))).collect();
-        Ok(Self { place, names: PositionNames { sources: sources.into(), partitions }, tables })
+        Self { place, names: PositionNames { sources, partitions }, tables }
     }
 
     /// The folder of a table, where the lake is in a folder.

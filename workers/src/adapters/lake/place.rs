@@ -159,6 +159,21 @@ impl Place {
         }
     }
 
+    /// An object that belongs to no table, if it exists.
+    pub(super) async fn read_object(&self, key: &str) -> PortResult<Option<Bytes>> {
+        match self {
+            Self::Folder(root) => match fs::read(root.join(key)) {
+                Ok(body) => Ok(Some(body.into())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(io_error(format!("reading {key}"), error)),
+            },
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => {
+                bucket.get(key).await.map_err(|failure| failure.port_error(format!("reading {key}")))
+            }
+        }
+    }
+
     /// Makes the entry of a commit durable.
     pub(super) fn settle(&self, table: &str, version: Version) -> io::Result<()> {
         match self {

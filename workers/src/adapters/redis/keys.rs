@@ -1,6 +1,6 @@
 //! Names of keys and fields. See [`super`] for what each holds.
 
-use parking_crds::names::KeyPrefix;
+use parking_crds::names::{JobName, KeyPrefix};
 
 use crate::ports::state_store::{BlockKey, StageKey};
 
@@ -20,6 +20,11 @@ impl Keys {
         let stage = format!("{}stage:{}:{}", prefix.as_str(), stage.role, stage.partition);
         Self { blocks: format!("{stage}:blocks"), outbox: format!("{stage}:outbox"), stage }
     }
+}
+
+/// The key of a window of a statistics job, or of what is kept beside its windows.
+pub(super) fn statistics_key(prefix: &KeyPrefix, job: &JobName, of: &str) -> String {
+    format!("{}stats:{job}:{of}", prefix.as_str())
 }
 
 /// A block's field: `class u8 | id u128`, big-endian, so that fields sort as keys do.

@@ -14,6 +14,8 @@
 //! | `<prefix>stage:<role>:<partition>` | hash | `owner` (UUID) and `epoch` of the claim; `log` (UUID) and `next` offset of the last commit; `seq` of the next outbox entry, `first` one not trimmed; `blocks` and `pieces`: how many there must be; `version`: moved by each commit and trim |
 //! | `…:blocks` | hash | field: `class u8, id u128`, big-endian, 17 bytes; value: the block as its stage packs it |
 //! | `…:outbox` | stream | id `<last sequence + 1>-0`; one field: the first sequence, with the entries end to end, each `stream u8, length u32 little-endian, record` |
+//! | `<prefix>stats:<job>:<start>` | hash | the result of the window that begins at `start` (ms), as long as the sink's `ttl` says; field `end`: first instant after it, ms; `zone:<curb_zone_id>`: its rows as a JSON array, each as `parking get stats -o json` prints them; `query:<name>`: the rows of a query as a JSON array |
+//! | `<prefix>stats:<job>:newest` | string | start of the newest window that was written, ms; kept as long |
 //!
 //! A million watched spaces in 5,000 zones of 200, each between two stays, take 144 MB of Redis memory: 131 MB
 //! of blocks of 26 kB each, and a tenth more for the allocator's size classes and the table (measured by
@@ -43,8 +45,10 @@ mod scripts;
 mod sentinels;
 mod settings;
 mod state_store;
+mod statistics;
 
 pub use commands::RedisCommands;
 pub use link::Health;
 pub use settings::{Address, LONGEST_TIMEOUT, Login, RedisSettings, SettingsError, Tls};
 pub use state_store::RedisStateStore;
+pub use statistics::{RedisStatistics, WindowEntries};

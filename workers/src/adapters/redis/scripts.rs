@@ -4,12 +4,14 @@
 
 use std::sync::LazyLock;
 
+use parking_crds::names::KeyPrefix;
 use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, Script, ServerErrorKind, Value, cmd};
 
 use super::{
     failure::{Effect, port_error},
-    keys::{FIELD_BYTES, Keys, field},
+    keys::{FIELD_BYTES, Keys, field, statistics_key},
     link::Turn,
+    statistics::WindowEntries,
 };
 use crate::{
     adapters::outbox,
@@ -25,6 +27,8 @@ static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("trim.
 const CLAIM_TEXT: &str = include_str!("claim.lua");
 const COMMIT_TEXT: &str = include_str!("commit.lua");
 const TRIM_TEXT: &str = include_str!("trim.lua");
+static STATISTICS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("statistics.lua")));
+const STATISTICS_TEXT: &str = include_str!("statistics.lua");
 
 /// Blocks of one run, as many as fit on Lua's stack with room to spare (it takes 8,000 values).
 const RUN: usize = 2_000;
@@ -76,6 +80,20 @@ pub(super) fn claim(keys: &Keys, owner: &str) -> Call {
 pub(super) fn trim(keys: &Keys, token: Token, through: u64) -> Call {
     let mut call = call(&TRIM, TRIM_TEXT, &[&keys.stage, &keys.outbox], 3, 96);
     call.command.arg(token.owner.to_string()).arg(token.epoch).arg(through);
+    call
+}
+
+/// Replaces the result of a window.
+pub(super) fn statistics(prefix: &KeyPrefix, window: &WindowEntries<'_>) -> Call {
+    let WindowEntries { job, start, end, ttl, entries } = window;
+    let keys = [statistics_key(prefix, job, &start.to_string()), statistics_key(prefix, job, "newest")];
+    let bytes = entries.iter().map(|(field, value)| field.len() + value.len() + 32).sum();
+    let named = keys.each_ref().map(String::as_str);
+    let mut call = call(&STATISTICS, STATISTICS_TEXT, &named, 2 * entries.len() + 3, bytes);
+    call.command.arg(ttl.millis().max(1)).arg(start).arg(end);
+    for (field, value) in entries {
+        call.command.arg(field.as_str()).arg(value.as_str());
+    }
     call
 }
 

@@ -3,6 +3,7 @@
 mod doctor;
 mod feed;
 mod get;
+mod stats;
 mod up;
 mod worker;
 
@@ -37,6 +38,11 @@ enum Command {
     Worker(worker::WorkerArgs),
     /// Show alerts, zones or statistics.
     Get(get::GetArgs),
+    /// Compute statistics on the servers that their configuration names.
+    Stats {
+        #[command(subcommand)]
+        of: stats::StatsOf,
+    },
     /// Append files of old readings to a data folder.
     Replay(feed::ReplayArgs),
     /// Append a seeded city to a data folder, or write its events as lines.
@@ -72,6 +78,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(args).map(|()| ExitCode::SUCCESS),
         Command::Worker(args) => worker::run(args).map(|()| ExitCode::SUCCESS),
         Command::Get(args) => get::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Stats { of } => stats::run(of),
         Command::Replay(args) => feed::replay(args).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => feed::simulate(args).map(|()| ExitCode::SUCCESS),
         Command::Inventory { of } => feed::inventory(of).map(|()| ExitCode::SUCCESS),

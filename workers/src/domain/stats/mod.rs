@@ -4,8 +4,10 @@
 //! Must not do I/O. Definitions: a bucket's occupancy is occupied time over known time; where
 //! strictly more than half of the time is unknown, the value is unknown, never a guess.
 
+mod range;
 mod values;
 
+pub use range::{RangeError, windows_of};
 pub use values::{BucketSums, Dwell, Facts, StatRow, ZoneFacts, rows};
 
 use parking_crds::{

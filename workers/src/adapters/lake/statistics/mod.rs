@@ -6,28 +6,31 @@
 //! Invariants: what is computed depends on the table versions and the job alone; a run on versions
 //! that already have a result writes nothing; a result replaces the one before in one commit.
 
+mod compute;
+mod index;
 mod query;
+mod ranged;
 mod result;
 mod session;
-
-use std::error::Error;
+mod stretches;
 
 use parking_crds::{
     event::Millis,
-    stats_job::{Statistic, StatsJobSpec, UnsupportedJob},
-    time::{Bucket, Window},
+    stats_job::{Computation, StatsJobSpec, UnsupportedJob},
+    time::Window,
 };
 
-pub use self::result::{exists, read};
 use self::{
+    compute::Computing,
     result::{ResultTable, Run},
     session::Session,
 };
-use super::DeltaLake;
-use crate::{
-    domain::stats::{calendar_of, rows},
-    ports::{PortError, lake::Table},
+pub use self::{
+    ranged::{RangedError, RangedRun, Stretch, StretchAnswer},
+    result::{exists, read, read_table},
 };
+use super::DeltaLake;
+use crate::{domain::stats::calendar_of, ports::PortError};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub enum StatsError {
         query: String,
         /// The engine's reason.
         reason: String,
+        /// Whether it fails on any data.
+        is_wrong: bool,
     },
     /// The lake failed.
     #[error(transparent)]
@@ -93,14 +98,13 @@ pub enum StatsError {
 pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Report, StatsError> {
     let refuse = |source| StatsError::Unsupported { job: job.to_owned(), source };
     let calendar = calendar_of(spec).map_err(refuse)?;
-    let session = Session::open(lake).await?;
-    let zones = session.zones().await?;
+    let computing = Computing::open(lake, job, Computation::of(spec), calendar).await?;
+    let session = &computing.session;
     let Some((first, last)) = session.range_of_events().await? else {
         return Ok(Report { outcome: Outcome::LakeBehind, windows: 0, rows: 0 });
     };
-    let needed = tables_of(spec, zones.iter().any(|zone| !zone.count_only));
-    let complete_until = session.complete_until(&needed);
-    let windows: Vec<Window> = select(spec, calendar.windows(first, last), complete_until);
+    let complete_until = session.complete_until(&computing.tables());
+    let windows = select(spec, computing.calendar.windows(first, last), complete_until);
     let (Some(oldest), Some(newest)) = (windows.first(), windows.last()) else {
         return Ok(Report { outcome: Outcome::LakeBehind, windows: 0, rows: 0 });
     };
@@ -110,52 +114,18 @@ pub async fn run(lake: &DeltaLake, job: &str, spec: &StatsJobSpec) -> Result<Rep
     if let Some(run) = table.unchanged(key).await? {
         return Ok(Report { outcome: Outcome::Unchanged, windows: run.windows, rows: run.rows });
     }
-    let buckets: Vec<Bucket> = windows.iter().flat_map(|window| calendar.buckets(*window)).collect();
-    let facts = query::facts(&session, spec, &zones, &buckets, range).await?;
-    let rows = rows(&spec.statistics, &zones, &buckets, &facts);
-    let mut written = rows.len() as u64;
-    for wanted in &spec.queries {
-        let (name, sql) = (wanted.name.as_str(), &wanted.sql);
-        let answered = session.answer(sql, range).await;
-        let batches = answered.map_err(|error| StatsError::Query {
-            job: job.to_owned(),
-            query: name.to_owned(),
-            reason: innermost(&error),
-        })?;
-        written += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-        result::replace_query(lake, job, name, batches).await?;
+    let computed = computing.compute(&windows).await?;
+    let run = Run { key, windows: windows.len() as u64, rows: computed.count() };
+    for answer in computed.answers {
+        result::replace_query(lake, job, &answer.query, answer.rows).await?;
     }
-    let run = Run { key, windows: windows.len() as u64, rows: written };
-    table.replace(&rows, &run, &session.versions()).await?;
+    table.replace(&computed.rows, &run, &session.versions()).await?;
     Ok(Report { outcome: Outcome::Succeeded, windows: run.windows, rows: run.rows })
 }
 
 /// Time of the first accepted event.
 pub(super) async fn first_event(lake: &DeltaLake) -> Result<Option<Millis>, StatsError> {
     Session::open(lake).await?.first_event().await
-}
-
-/// The cause of all others: the engine's own layers say nothing to people.
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-/// The tables whose watermarks bound the run.
-fn tables_of(spec: &StatsJobSpec, has_spaces: bool) -> Vec<Table> {
-    let stays = |statistic: &Statistic| matches!(statistic, Statistic::Turnover | Statistic::Dwell);
-    let named = |table: Table| spec.queries.iter().any(|query| query.sql.contains(table.as_str()));
-    let mut tables = vec![Table::Events];
-    if (has_spaces && spec.statistics.iter().any(stays)) || named(Table::Sessions) {
-        tables.push(Table::Sessions);
-    }
-    if named(Table::Alerts) {
-        tables.push(Table::Alerts);
-    }
-    tables
 }
 
 fn select(spec: &StatsJobSpec, mut windows: Vec<Window>, complete_until: Option<Millis>) -> Vec<Window> {

@@ -13,7 +13,7 @@ use arrow::{
 use datafusion::datasource::MemTable;
 use parking_crds::{
     event::Millis,
-    stats_job::{Statistic, StatsJobSpec},
+    stats_job::{Computation, Statistic},
     time::{Bucket, Window},
 };
 
@@ -43,7 +43,8 @@ FROM (
            z.hold AS hold, e.event_time AS seen,
            COALESCE(e.ext_boot_id, '') AS boot, COALESCE(e.ext_seq, -1) AS seq, e.\"offset\" AS log_offset
     FROM events AS e JOIN zones AS z ON z.zone = e.curb_zone_id
-    WHERE e.event_time >= z.valid_from AND e.event_time < z.valid_to AND (
+    WHERE e.event_time >= {first} AND e.event_time < {end}
+      AND e.event_time >= z.valid_from AND e.event_time < z.valid_to AND (
       (z.count_only AND COALESCE(e.ext_occupied, e.occupied) IS NOT NULL)
       OR (NOT z.count_only AND e.curb_space_id IS NOT NULL AND (
         e.event_type IN ('park_start', 'park_end', 'comms_lost', 'comms_restored', 'decommissioned')
@@ -90,21 +91,22 @@ const HOUR: Millis = 3_600_000;
 /// Everything that the wanted statistics need, each table scanned once.
 pub(super) async fn facts(
     session: &Session,
-    spec: &StatsJobSpec,
+    wanted: &Computation,
     zones: &[ZoneFacts],
     buckets: &[Bucket],
     range: Window,
 ) -> Result<Facts, StatsError> {
-    let cell = spec.granularity().millis().clamp(1, HOUR);
-    session.context.register_table("zones", zone_table(zones)?)?;
-    session.context.register_table("buckets", bucket_table(buckets, cell)?)?;
+    let cell = wanted.granularity.millis().clamp(1, HOUR);
+    session.put_table("zones", zone_table(zones)?)?;
+    session.put_table("buckets", bucket_table(buckets, cell)?)?;
     let fill = |sql: &str| {
         sql.replace("{cell}", &cell.to_string())
+            .replace("{first}", &first_that_counts(zones, range).to_string())
             .replace("{start}", &range.start.to_string())
             .replace("{end}", &range.end.to_string())
     };
     let mut facts = Facts::default();
-    if spec.statistics.is_empty() {
+    if wanted.statistics.is_empty() {
         return Ok(facts);
     }
     for batch in session.sql(&fill(&SUMS.replace("{holds}", HOLDS))).await? {
@@ -116,13 +118,13 @@ pub(super) async fn facts(
             facts.sums.insert(key, BucketSums { occupied, capacity, known: known.unwrap_or_default() });
         }
     }
-    if spec.statistics.contains(&Statistic::Turnover) {
+    if wanted.statistics.contains(&Statistic::Turnover) {
         for batch in session.sql(&fill(STARTS)).await? {
             let counts = longs(&batch, 2)?.into_iter().map(Option::unwrap_or_default);
             facts.starts.extend(keys(&batch)?.into_iter().zip(counts));
         }
     }
-    if spec.statistics.contains(&Statistic::Dwell) {
+    if wanted.statistics.contains(&Statistic::Dwell) {
         for batch in session.sql(&fill(DWELLS)).await? {
             let (means, p50, p95) = (doubles(&batch, 2)?, longs(&batch, 3)?, longs(&batch, 4)?);
             for (key, ((mean, p50), p95)) in
@@ -134,6 +136,12 @@ pub(super) async fn facts(
         }
     }
     Ok(facts)
+}
+
+/// No reading from before holds into the range.
+fn first_that_counts(zones: &[ZoneFacts], range: Window) -> Millis {
+    let longest = zones.iter().map(|zone| zone.hold).max().unwrap_or_default();
+    range.start.saturating_sub(longest)
 }
 
 /// Zone and start of the bucket: the first two columns.

@@ -35,6 +35,8 @@ use crate::{
     domain::stats::StatRow,
 };
 
+/// The column with the first instant of a row's bucket or window.
+pub(super) const START: &str = "start";
 const RUN: &str = "parking/run";
 const WINDOWS: &str = "parking/windows";
 const ROWS: &str = "parking/rows";
@@ -109,7 +111,7 @@ impl<'a> ResultTable<'a> {
         run: &Run,
         versions: &BTreeMap<&'static str, u64>,
     ) -> Result<(), StatsError> {
-        let body = Bytes::from(encode(rows)?);
+        let body = Bytes::from(encode(&batch_of(rows)?)?);
         let path = format!("stats-{:016x}.zstd.parquet", run.key);
         if self.place.put(&self.name, &path, body.clone()).await? == Put::Differs {
             self.place.replace(&self.name, &path, body.clone()).await?;
@@ -146,17 +148,15 @@ pub(super) async fn replace_query(
     lake: &DeltaLake,
     job: &str,
     query: &str,
-    batches: Vec<RecordBatch>,
+    rows: RecordBatch,
 ) -> Result<(), StatsError> {
-    let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(()) };
     let name = name_of(&format!("{job}_{query}"));
     let table = match lake.place().load(&name).await? {
         Some(table) => table,
         None => DeltaTable::new(lake.place().log_store(&name)?),
     };
-    let batches = if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches };
     table
-        .write(batches)
+        .write(vec![rows])
         .with_save_mode(SaveMode::Overwrite)
         .with_schema_mode(deltalake::operations::write::SchemaMode::Overwrite)
         .await?;
@@ -165,7 +165,12 @@ pub(super) async fn replace_query(
 
 /// The rows of a job's result; none where it has not run.
 pub async fn read(lake: &DeltaLake, job: &str) -> Result<Vec<StatRow>, StatsError> {
-    let Some(table) = lake.place().load(&name_of(job)).await? else { return Ok(Vec::new()) };
+    read_table(lake, &name_of(job)).await
+}
+
+/// The rows of a table of results; none where there is none.
+pub async fn read_table(lake: &DeltaLake, name: &str) -> Result<Vec<StatRow>, StatsError> {
+    let Some(table) = lake.place().load(name).await? else { return Ok(Vec::new()) };
     let context = datafusion::prelude::SessionContext::new();
     context.register_table("result", table.table_provider().await?)?;
     let select = "SELECT zone_id, user_zone_id, start, statistic, value, coverage FROM result \
@@ -203,14 +208,15 @@ fn fields() -> Vec<StructField> {
     .into()
 }
 
-fn encode(rows: &[StatRow]) -> Result<Vec<u8>, StatsError> {
+/// The rows as the tables hold them.
+pub(super) fn batch_of(rows: &[StatRow]) -> Result<RecordBatch, StatsError> {
     fn text(rows: &[StatRow], value: fn(&StatRow) -> &str) -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(value(row))).collect::<StringArray>())
     }
     let columns: [(&str, ArrayRef); 6] = [
         ("zone_id", text(rows, |row| &row.zone_id)),
         ("user_zone_id", text(rows, |row| &row.user_zone_id)),
-        ("start", Arc::new(rows.iter().map(|row| Some(row.start)).collect::<Int64Array>())),
+        (START, Arc::new(rows.iter().map(|row| Some(row.start)).collect::<Int64Array>())),
         ("statistic", text(rows, |row| &row.statistic)),
         ("value", Arc::new(rows.iter().map(|row| row.value).collect::<Float64Array>())),
         ("coverage", Arc::new(rows.iter().map(|row| Some(row.coverage)).collect::<Float64Array>())),
@@ -219,16 +225,21 @@ fn encode(rows: &[StatRow]) -> Result<Vec<u8>, StatsError> {
     let names = columns.iter().map(|(name, _)| *name).zip(types);
     let schema =
         Arc::new(Schema::new(names.map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, array)| array).into())?;
+    Ok(RecordBatch::try_new(schema, columns.map(|(_, array)| array).into())?)
+}
+
+/// A file of rows.
+pub(super) fn encode(rows: &RecordBatch) -> Result<Vec<u8>, StatsError> {
     let zstd = Compression::ZSTD(parquet::basic::ZstdLevel::try_new(1)?);
     let properties =
         WriterProperties::builder().set_created_by("parking lake 1".to_owned()).set_compression(zstd);
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties.build()))?;
-    writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build()))?;
+    writer.write(rows)?;
     Ok(writer.into_inner()?)
 }
 
-fn add(path: String, size: usize, rows: usize) -> Add {
+/// The action that shows a file.
+pub(super) fn add(path: String, size: usize, rows: usize) -> Add {
     let long = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     Add {
         path,

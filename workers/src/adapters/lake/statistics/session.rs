@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     compute::cast,
-    datatypes::{DataType, Int64Type},
+    datatypes::{DataType, Int64Type, SchemaRef},
 };
 use datafusion::{
     datasource::MemTable, error::DataFusionError, execution::context::SessionContext, prelude::SessionConfig,
@@ -60,14 +60,15 @@ impl Session {
 
     /// The least watermark over the partitions of these tables; `None` where one has none yet.
     pub(super) fn complete_until(&self, tables: &[Table]) -> Option<Millis> {
-        let mut least = Millis::MAX;
-        for table in tables {
-            let positions = &self.snapshots.get(table)?.positions;
-            for partition in 0..self.partitions {
-                least = least.min(positions.get(&partition)?.watermark?);
-            }
-        }
-        Some(least)
+        let marks: Option<Vec<Millis>> = tables.iter().map(|table| self.watermark(*table)).collect();
+        Some(marks?.into_iter().min().unwrap_or(Millis::MAX))
+    }
+
+    /// The least watermark over the partitions of a table; `None` where one has none yet.
+    pub(super) fn watermark(&self, table: Table) -> Option<Millis> {
+        let positions = &self.snapshots.get(&table)?.positions;
+        let marks = (0..self.partitions).map(|partition| positions.get(&partition)?.watermark);
+        marks.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     /// Time of the first accepted event, out of the first date alone.
@@ -134,22 +135,39 @@ impl Session {
         Ok(zones)
     }
 
-    /// The answer to a user's query, which sees events, sessions and alerts of the range only.
-    pub(super) async fn answer(&self, sql: &str, range: Window) -> Result<Vec<RecordBatch>, DataFusionError> {
+    /// The answer to a user's query, which sees events, sessions and alerts of the window only.
+    pub(super) async fn answer(
+        &self,
+        sql: &str,
+        window: Window,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>), DataFusionError> {
         for (table, time) in [
             (Table::Events, "event_time"),
             (Table::Sessions, "COALESCE(\"end\", \"start\")"),
             (Table::Alerts, "starts_at"),
         ] {
-            let (Window { start, end }, body) = (range, body_of(table));
+            let (Window { start, end }, body) = (window, body_of(table));
             let cut = format!("SELECT * FROM {body} WHERE {time} >= {start} AND {time} < {end}");
             self.view(table.as_str(), &cut).await?;
         }
-        let answer = self.context.sql(sql).await?.collect().await;
+        let answer = self.collect(sql).await;
         for table in Table::ALL {
             self.view(table.as_str(), &format!("SELECT * FROM {}", body_of(table))).await?;
         }
         answer
+    }
+
+    async fn collect(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), DataFusionError> {
+        let answer = self.context.sql(sql).await?;
+        let schema = Arc::clone(answer.schema().inner());
+        Ok((schema, answer.collect().await?))
+    }
+
+    /// Puts rows in the place of those that a table of the session has.
+    pub(super) fn put_table(&self, name: &str, rows: Arc<MemTable>) -> Result<(), DataFusionError> {
+        self.context.deregister_table(name)?;
+        self.context.register_table(name, rows)?;
+        Ok(())
     }
 
     /// Runs one of our own statements.
