@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(refused("groupBy", r#"["area"]"#), "spec.groupBy: only [zone] is computed yet");
         assert_eq!(refused("granularity", r#""7h""#), "spec.window: 1d is no multiple of the granularity 7h");
         assert_eq!(refused("granularity", r#""0s""#), "spec.window: 1d is no multiple of the granularity 0s");
-        assert_eq!(refused("window", r#""36h""#), "spec.window: 36h is no number of whole days");
+        assert_eq!(refused("window", r#""36h""#), "spec.window: 1d12h is no number of whole days");
         assert!(refused("timeZone", r#""Mars""#).starts_with("spec.timeZone: `Mars` is not a time zone"));
     }
 }
