@@ -38,7 +38,7 @@ pub struct Notices {
     /// Which alerts are told.
     pub routing: Arc<Routing>,
     /// Where it is told.
-    pub routes: Vec<NoticeRoute>,
+    pub routes: Arc<[NoticeRoute]>,
     /// Partitions of the stream, which is the number of slots.
     pub partitions: Partition,
 }

@@ -38,7 +38,6 @@ use parking_crds::{
     duration::Duration,
     inventory::Inventory,
     role::Role,
-    rule_bundle::BundleError,
     worker_config::{WorkerConfig, WorkerConfigError},
 };
 use tokio::{net::TcpListener, sync::watch};
@@ -46,7 +45,7 @@ use tokio::{net::TcpListener, sync::watch};
 pub use self::secrets::SecretFileError;
 #[cfg(feature = "lake")]
 pub use self::statistics::{StatisticsError, Told, run_statistics};
-use self::{share_metrics::ShareMetrics, telemetry::Telemetry};
+use self::{rules::FollowedRules, share_metrics::ShareMetrics, telemetry::Telemetry};
 use crate::{
     adapters::embedded::SystemClock,
     ingest::{self, IngestError, Meter, Serving},
@@ -109,14 +108,6 @@ pub enum WorkerError {
         path: String,
         /// What is wrong with it.
         reason: String,
-    },
-    /// The rules cannot be read.
-    #[error("the rules in {folder} cannot be loaded: {source}")]
-    Rules {
-        /// Their folder.
-        folder: String,
-        /// What is wrong with them.
-        source: BundleError,
     },
     /// The address cannot be served.
     #[error("cannot listen on {address}: {source}")]
@@ -199,10 +190,10 @@ async fn listen(address: &str) -> Result<TcpListener, WorkerError> {
     TcpListener::bind(address).await.map_err(|source| WorkerError::Listen { address, source })
 }
 
-/// Whether the group is to be joined again: a membership that breaks is begun anew, and with it the work; what was
-/// committed stands.
+/// Whether the group is to be joined again: a membership that breaks is begun anew, and with it the work, as is one that
+/// ended for newer rules; what was committed stands.
 async fn joins_again(ended: PortResult<()>, clock: &dyn Clock, stop: &watch::Receiver<bool>) -> bool {
-    let Err(error) = ended else { return false };
+    let Err(error) = ended else { return !(*stop.borrow() || stop.has_changed().is_err()) };
     tracing::warn!("the membership broke, joining again: {}", sentence(&error));
     tokio::select! {
         () = clock.pause(JOIN_AGAIN) => true,
@@ -214,6 +205,20 @@ async fn joins_again(ended: PortResult<()>, clock: &dyn Clock, stop: &watch::Rec
 async fn told(mut stop: watch::Receiver<bool>) {
     // Whoever would tell is gone: that is the end, too.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Completes when it is told to end, or when there are newer rules.
+async fn told_or_renewed(stop: watch::Receiver<bool>, rules: Option<&mut FollowedRules>) {
+    let renewed = async {
+        match rules {
+            Some(rules) => rules.renewed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = told(stop) => {}
+        () = renewed => tracing::info!("there are newer rules"),
+    }
 }
 
 /// From its file, or from the bucket where the configuration says so.

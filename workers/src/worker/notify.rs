@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    WorkerError, connect, joins_again, listen, rules,
+    WorkerError, connect, joins_again, listen,
+    rules::FollowedRules,
     secrets::Secrets,
     site::{Board, Site},
     telemetry::Telemetry,
-    told,
+    told_or_renewed,
 };
 use crate::{
     adapters::{console_notifier::ConsoleNotifier, decorate::SharedReads, route_notifier},
@@ -35,27 +36,27 @@ pub(super) async fn run(
     clock: Arc<dyn Clock>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), WorkerError> {
-    let rules = rules::load(&config.rules)?;
     let routes: Vec<_> = config.routes.iter().map(|route| open(route, &config.secrets, &clock)).collect();
     let problems = routes.iter().filter_map(|opened| opened.problem.clone()).collect();
+    let routes: Arc<[NoticeRoute]> = routes.into_iter().map(|opened| opened.told).collect();
     let telemetry = Telemetry::new(config.role, &clock)?;
     let board = Board::new(&config, &telemetry).with_problems(problems);
     let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
+    let told = board.clone();
+    let trouble = move |reason| told.rules_refused(reason);
+    let Some(mut rules) = FollowedRules::begin(&config.rules, &clock, trouble, stop.clone()).await else {
+        return site.end().await;
+    };
     let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {
         return site.end().await;
     };
     let log = telemetry.log(log);
-    let notices = Arc::new(Notices {
-        ports: StagePorts {
-            log: Arc::new(SharedReads::new(Arc::clone(&log))),
-            store: telemetry.store(connect::store(&config)?),
-            clock: Arc::clone(&clock),
-        },
-        routing: Arc::new(Routing::new(&config.routes, &rules.parsed)),
-        routes: routes.into_iter().map(|opened| opened.told).collect(),
-        partitions: u32::from(config.events.partitions),
-    });
-    let counted = Arc::clone(&notices);
+    let ports = StagePorts {
+        log: Arc::new(SharedReads::new(Arc::clone(&log))),
+        store: telemetry.store(connect::store(&config)?),
+        clock: Arc::clone(&clock),
+    };
+    let counted = Arc::clone(&routes);
     board.count(move |metrics| {
         RouteMetrics::new(metrics)?.count(&counted);
         Ok(())
@@ -63,11 +64,18 @@ pub(super) async fn run(
     board.connected(log);
     let share = board.share();
     loop {
+        let notices = Arc::new(Notices {
+            ports: ports.clone(),
+            routing: Arc::new(Routing::new(&config.routes, &rules.take().parsed)),
+            routes: Arc::clone(&routes),
+            partitions: u32::from(config.events.partitions),
+        });
         let membership = telemetry.membership(connect::membership(&config, Stream::Alerts)?);
         let begin = |slots: &BTreeSet<Partition>| {
             NotifyShare::new(&notices, slots, Arc::clone(&membership), share.clone(), Uuid::new_v4)
         };
-        let ended = joint_share::run(membership.as_ref(), &share, told(stop.clone()), begin).await;
+        let ends = told_or_renewed(stop.clone(), Some(&mut rules));
+        let ended = joint_share::run(membership.as_ref(), &share, ends, begin).await;
         if !joins_again(ended, clock.as_ref(), &stop).await {
             return site.end().await;
         }
@@ -120,8 +128,8 @@ impl RouteMetrics {
         })
     }
 
-    fn count(&self, notices: &Notices) {
-        for NoticeRoute { route, counts, .. } in &notices.routes {
+    fn count(&self, routes: &[NoticeRoute]) {
+        for NoticeRoute { route, counts, .. } in routes {
             let (labels, totals) = ([route.name.as_str()], counts.totals());
             self.delivered.with_label_values(&labels).inc_by(totals.delivered);
             self.refused.with_label_values(&labels).inc_by(totals.refused);

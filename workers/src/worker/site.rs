@@ -42,7 +42,7 @@ pub(super) struct Board {
     pipeline: PipelineId,
     role: Role,
     share: ShareBoard,
-    rules: Option<RulesReport>,
+    rules: Arc<Mutex<Rules>>,
     /// What is wrong with the configuration.
     problems: Vec<String>,
     log: Arc<Mutex<Option<Arc<dyn EventLog>>>>,
@@ -50,6 +50,13 @@ pub(super) struct Board {
     /// What the role counts beside its share.
     meter: Arc<OnceLock<Box<Meter>>>,
     telemetry: Telemetry,
+}
+
+/// What is told of rules.
+#[derive(Clone, Default)]
+struct Rules {
+    loaded: Option<RulesReport>,
+    refused: Option<String>,
 }
 
 /// Adds metrics to those of every role.
@@ -61,18 +68,13 @@ impl Board {
             pipeline: config.pipeline.clone(),
             role: config.role,
             share: ShareBoard::default(),
-            rules: None,
+            rules: Arc::default(),
             problems: Vec::new(),
             log: Arc::default(),
             draining: Arc::default(),
             meter: Arc::default(),
             telemetry: telemetry.clone(),
         }
-    }
-
-    /// With what is told of its rules.
-    pub(super) fn with_rules(self, rules: RulesReport) -> Self {
-        Self { rules: Some(rules), ..self }
     }
 
     /// With what is wrong with its configuration, and does not keep it from working.
@@ -87,6 +89,16 @@ impl Board {
     /// What the role counts beside its share; the first one stays.
     pub(super) fn count(&self, meter: impl Fn(&Metrics) -> prometheus::Result<()> + Send + Sync + 'static) {
         let _ = self.meter.set(Box::new(meter));
+    }
+
+    /// It works by these rules from now on.
+    pub(super) fn loaded(&self, rules: RulesReport) {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).loaded = Some(rules);
+    }
+
+    /// Why newer rules cannot be loaded; `None` where they can.
+    pub(super) fn rules_refused(&self, reason: Option<String>) {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).refused = reason;
     }
 
     /// The log is there.
@@ -121,7 +133,8 @@ impl Board {
 
     async fn status(&self) -> WorkerStatus {
         let (mut partitions, mut silent) = (Vec::new(), Vec::new());
-        let configuration = self.problems.iter().cloned();
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let configuration = self.problems.iter().cloned().chain(rules.refused);
         let mut problems: Vec<_> = configuration
             .map(|message| WorkerProblem { kind: WorkerProblemKind::Configuration, message })
             .collect();
@@ -157,7 +170,7 @@ impl Board {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             phase: self.phase(),
             partitions,
-            rules: self.rules.clone(),
+            rules: rules.loaded,
             problems,
         }
     }
