@@ -13,7 +13,8 @@ use super::alert::{AlertRecord, AlertStatus, bare_name};
 #[derive(Clone, Debug, Default)]
 pub struct Routing {
     include_replayed: BTreeMap<String, bool>,
-    rules: BTreeMap<String, RuleRoutes>,
+    /// Nothing where a rule is told nowhere.
+    rules: BTreeMap<String, Option<RuleRoutes>>,
 }
 
 #[derive(Clone, Debug)]
@@ -24,21 +25,27 @@ struct RuleRoutes {
 
 impl Routing {
     /// From the pipeline's routes and its rules.
-    pub fn new(routes: &[Route], rules: &[AlertRule]) -> Self {
+    pub fn new<'a>(routes: &[Route], rules: impl IntoIterator<Item = &'a AlertRule>) -> Self {
         let include_replayed =
             routes.iter().map(|route| (route.name.as_str().to_owned(), route.include_replayed()));
-        let rules = rules.iter().filter_map(|rule| {
-            let notify = rule.spec.notify.as_ref()?;
-            let routes = notify.routes.iter().map(|route| route.as_str().to_owned()).collect();
-            let told = RuleRoutes { routes, send_resolved: notify.send_resolved() };
+        let rules = rules.into_iter().filter_map(|rule| {
+            let told = rule.spec.notify.as_ref().map(|notify| {
+                let routes = notify.routes.iter().map(|route| route.as_str().to_owned()).collect();
+                RuleRoutes { routes, send_resolved: notify.send_resolved() }
+            });
             Some((rule.metadata.name.clone()?, told))
         });
         Self { include_replayed: include_replayed.collect(), rules: rules.collect() }
     }
 
+    /// Whether the rule of the record is known at all.
+    pub fn knows(&self, alert: &AlertRecord) -> bool {
+        self.rules.contains_key(bare_name(&alert.rule))
+    }
+
     /// Whether the record is told on this route.
     pub fn tells(&self, route: &str, alert: &AlertRecord) -> bool {
-        let rule = self.rules.get(bare_name(&alert.rule));
+        let rule = self.rules.get(bare_name(&alert.rule)).and_then(Option::as_ref);
         let wanted = rule.is_some_and(|rule| {
             rule.routes.iter().any(|name| name == route)
                 && (rule.send_resolved || alert.state != AlertStatus::Resolved)
@@ -87,6 +94,7 @@ mod tests {
         assert!(!routing.tells("others", &alert("firing", false)));
         let stranger = AlertRecord { rule: "parking/other".into(), ..alert("firing", false) };
         assert!(!routing.tells("ops", &stranger));
+        assert!(routing.knows(&alert("firing", false)) && !routing.knows(&stranger));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Must not lose a notification: a position moves only after its deliveries were answered (at least once,
 //! known by their keys). Invariants: one route that fails holds back no other; more than a route takes a
 //! minute wait, none is dropped; one that the receiver refuses for good is logged and passed over; where it is
-//! not known any more what was told, the alerts that fire now are told, and nothing that is over.
+//! not known any more what was told, the alerts that fire now are told, and nothing that is over. The stream also
+//! carries watermarks, which are no alerts.
 //!
 //! The work is cut into slots: a group of alerts on a route belongs to one of them, and whoever owns the slot tells
 //! it, out of all partitions.
@@ -16,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+use parking_crds::duration::Duration;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -79,6 +81,8 @@ pub struct Delivery {
     pub outlet: Arc<Outlet>,
     /// What is read.
     pub partition: Partition,
+    /// How long a rule is waited for that fires and is not known yet; nothing where rules come with the process.
+    pub late_rules: Option<Duration>,
 }
 
 /// An alert that is to be told.
@@ -124,7 +128,9 @@ impl Delivery {
     async fn deliver_all(&self, fetched: &Fetched) -> PortResult<()> {
         let route = &self.outlet.route;
         for (offset, record) in fetched.iter() {
-            let Some(Told { slot, notification }) = self.told(record, false) else { continue };
+            let Ok(alert) = serde_json::from_slice::<AlertRecord>(record) else { continue };
+            self.wait_for_rule(&alert).await;
+            let Some(Told { slot, notification }) = self.told(&alert, record, false) else { continue };
             if self.positions.wants(slot, route, self.partition, offset).await {
                 self.outlet.deliver(&notification, self.ports.clock.as_ref()).await;
                 self.positions.answered(slot, route, self.partition, offset + 1).await?;
@@ -134,15 +140,25 @@ impl Delivery {
         Ok(())
     }
 
-    /// What the record is to the route; the stream also carries watermarks, which are no alerts.
-    fn told(&self, record: &[u8], recovered: bool) -> Option<Told> {
+    /// An alert may come before its rule, which other workers had a little earlier. With newer rules all deliveries are
+    /// begun anew, and meet the alert again.
+    async fn wait_for_rule(&self, alert: &AlertRecord) {
+        let Some(patience) = self.late_rules else { return };
+        // Of a rule that was deleted nothing fires any more.
+        if alert.state != AlertStatus::Resolved && !self.routing.knows(alert) {
+            tracing::info!(rule = &*alert.rule, "an alert waits for its rule, which is not known here yet");
+            self.ports.clock.pause(patience).await;
+        }
+    }
+
+    /// What the alert is to the route.
+    fn told(&self, alert: &AlertRecord, record: &[u8], recovered: bool) -> Option<Told> {
         let route = &self.outlet.route;
-        let alert: AlertRecord = serde_json::from_slice(record).ok()?;
-        if !self.routing.tells(route, &alert) {
+        if !self.routing.tells(route, alert) {
             return None;
         }
         let notification = Notification {
-            idempotency_key: idempotency_key(&alert, route),
+            idempotency_key: idempotency_key(alert, route),
             route: route.clone(),
             recovered,
             alert: serde_json::from_slice::<Box<RawValue>>(record).ok()?,
@@ -155,7 +171,7 @@ impl Delivery {
     async fn recover(&self, Unknown { slots, end }: &Unknown) -> PortResult<()> {
         let firing = self.firing(*end).await?;
         let route = &self.outlet.route;
-        let told = firing.values().filter_map(|record| self.told(record, true));
+        let told = firing.values().filter_map(|(alert, record)| self.told(alert, record, true));
         let told: Vec<Told> = told.filter(|told| slots.contains(&told.slot)).collect();
         tracing::warn!(
             route,
@@ -170,7 +186,7 @@ impl Delivery {
     }
 
     /// The newest record before the end of each alert that is not over, in their order.
-    async fn firing(&self, end: Offset) -> PortResult<BTreeMap<Offset, Vec<u8>>> {
+    async fn firing(&self, end: Offset) -> PortResult<BTreeMap<Offset, (AlertRecord, Vec<u8>)>> {
         let mut next = self.ports.log.bounds(self.source()).await?.start;
         let (mut newest, mut firing) = (BTreeMap::<Uuid, Offset>::new(), BTreeMap::new());
         while next < end {
@@ -182,7 +198,7 @@ impl Delivery {
                 }
                 if alert.state != AlertStatus::Resolved {
                     newest.insert(alert.alert_id, offset);
-                    firing.insert(offset, record.to_vec());
+                    firing.insert(offset, (alert, record.to_vec()));
                 }
             }
             if fetched.records.is_empty() {

@@ -31,6 +31,9 @@ const LONGEST_PAUSE: Millis = 10_000;
 /// How often positions are stored that passed nothing to tell.
 const STORE: Duration = Duration::from_secs(1);
 
+/// A cluster brings files that change to all pods within a minute or two.
+const LATE_RULES: Duration = Duration::from_secs(120);
+
 /// What is told, and on what.
 pub struct Notices {
     /// Where alerts are read, positions are kept and time is told.
@@ -104,6 +107,7 @@ impl NotifyShare {
                     positions: Arc::clone(&positions),
                     outlet: Arc::clone(outlet),
                     partition,
+                    late_rules: Some(LATE_RULES),
                 };
                 tasks.spawn(async move { delivery.run().await });
             }

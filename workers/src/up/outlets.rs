@@ -51,6 +51,7 @@ impl Deliveries {
                     positions: Arc::clone(&positions),
                     outlet: Arc::clone(&outlet),
                     partition,
+                    late_rules: None,
                 }));
             }
         }

@@ -1,6 +1,10 @@
 //! The role that tells alerts to the outside world.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use parking_crds::{pipeline::Route, reference::SecretKeyRef, worker_config::WorkerConfig};
 use prometheus::IntCounterVec;
@@ -62,11 +66,15 @@ pub(super) async fn run(
         Ok(())
     });
     board.connected(log);
-    let share = board.share();
+    // What a deleted rule resolves is told where its alerts were.
+    let (share, mut known) = (board.share(), BTreeMap::new());
     loop {
+        for rule in &rules.take().parsed {
+            known.insert(rule.metadata.name.clone(), rule.clone());
+        }
         let notices = Arc::new(Notices {
             ports: ports.clone(),
-            routing: Arc::new(Routing::new(&config.routes, &rules.take().parsed)),
+            routing: Arc::new(Routing::new(&config.routes, known.values())),
             routes: Arc::clone(&routes),
             partitions: u32::from(config.events.partitions),
         });

@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_crds::{
+    alert_rule::AlertRule,
     duration::Duration as Length,
     lake_index::{self, LakeIndex},
     names::RuleName,
@@ -63,6 +64,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Waits until it works by the rules of this hash.
+    pub(crate) async fn until_loaded(&self, bundle: &str) {
+        let loaded = async {
+            loop {
+                let status = reqwest::get(format!("http://{}/status", self.address)).await.unwrap();
+                let status: serde_json::Value = status.json().await.unwrap();
+                if status["rules"]["bundle"] == bundle {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(tokio::time::timeout(DEADLINE, loaded).await.is_ok(), "{bundle} is not loaded");
+    }
+
     /// Tells it to end, and waits until it has.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
@@ -118,7 +134,7 @@ impl City {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("inventory.yaml"), &deployment.inventory_text).unwrap();
         write_secrets(&folder.path().join("secrets"));
-        write_rules(&folder.path().join("rules"), &deployment);
+        write_rules(&folder.path().join("rules"), &deployment, &deployment.rules);
         let receiver = Receiver::default();
         let route = serde_json::json!({
             "name": "ops",
@@ -131,6 +147,11 @@ impl City {
         });
         let (place, route) = (Place::new().await, serde_json::from_value(route).unwrap());
         Self { deployment, servers: Servers { log, store }, folder, place, route, receiver }
+    }
+
+    /// Puts other rules where the workers find theirs; answers their hash.
+    pub(crate) fn change_rules(&self, choose: impl FnOnce(&[AlertRule]) -> &[AlertRule]) -> String {
+        write_rules(&self.folder.path().join("rules"), &self.deployment, choose(&self.deployment.rules))
     }
 
     fn path(&self, name: &str) -> String {
@@ -336,21 +357,22 @@ fn write_secrets(folder: &Path) {
     fs::write(folder.join("bucket/secretKey"), secret_key).unwrap();
 }
 
-fn write_rules(folder: &Path, deployment: &Deployment) {
+fn write_rules(folder: &Path, deployment: &Deployment, rules: &[AlertRule]) -> String {
     fs::create_dir_all(folder).unwrap();
     let id = parking_crds::topology::PipelineId::of(&deployment.pipeline).unwrap();
-    let rules: BTreeMap<RuleName, BundledRule> = deployment
-        .rules
+    let rules: BTreeMap<RuleName, BundledRule> = rules
         .iter()
         .map(|rule| (rule.metadata.name.as_ref().unwrap().parse().unwrap(), BundledRule::of(rule, &id)))
         .collect();
     let list: BTreeMap<_, _> = rules.iter().map(|(name, rule)| (name, &rule.hash)).collect();
     let list = serde_json::to_string(&list).unwrap();
     let shards = [(0, sha256(&list))].into();
-    let manifest = BundleManifest { version: VERSION, hash: bundle_hash(&rules), rules: rules.len(), shards };
+    let hash = bundle_hash(&rules);
+    let manifest = BundleManifest { version: VERSION, hash: hash.clone(), rules: rules.len(), shards };
     fs::write(folder.join(list_key(0)), list).unwrap();
     fs::write(folder.join(MANIFEST_KEY), serde_json::to_string(&manifest).unwrap()).unwrap();
     for (name, rule) in rules {
         fs::write(folder.join(rule_key(&name)), rule.text).unwrap();
     }
+    hash
 }

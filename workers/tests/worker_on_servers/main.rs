@@ -67,6 +67,27 @@ async fn records_in_a_stream_of_the_redis_reach_the_log_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rules_that_come_later_are_judged_by_and_told_without_a_restart() {
+    let reference = Reference::shared().await;
+    let city = City::new().await;
+    let none = city.change_rules(|_| &[]);
+    let [ingest, occupancy, alert, notify] =
+        city.start_all([Role::Ingest, Role::Occupancy, Role::Alert, Role::Notify]).await;
+    alert.until_loaded(&none).await;
+    let all = city.change_rules(|rules| rules);
+    alert.until_loaded(&all).await;
+    city.replay(&ingest).await;
+    city.until_written(reference).await;
+    for (stream, expected) in &reference.outputs {
+        assert_eq!(city.records(*stream).await, *expected, "{stream:?}");
+    }
+    city.until_told(reference).await;
+    for worker in [ingest, occupancy, alert, notify] {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_dropped_again_and_again_change_nothing() {
     let reference = Reference::shared().await;
     let city = City::new().await;

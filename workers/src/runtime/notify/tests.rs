@@ -96,6 +96,7 @@ impl World {
             outlet: Arc::new(outlet),
             slots,
             partition: 0,
+            late_rules: None,
         }
     }
 
@@ -156,6 +157,19 @@ async fn route_that_is_new_is_told_what_fires_and_all_that_comes() {
     world.publish(&[alert(3), record(2, "resolved")]).await;
     world.deliver(&delivery).await.unwrap();
     assert_eq!(world.keys(), [key(2), key(3), key(2).replace("firing", "resolved")]);
+}
+
+#[tokio::test]
+async fn an_alert_waits_for_a_rule_that_is_late_but_not_for_ever() {
+    let world = World::new();
+    let delivery = Delivery { late_rules: Some(Duration::from_secs(120)), ..world.delivery(vec![]).await };
+    let stranger = alert(1).replace("parking/full", "parking/new");
+    world.publish(&[alert(2), stranger.replace("firing", "resolved"), stranger, alert(3)]).await;
+    let (clock, before) = (Arc::clone(&delivery.ports.clock), delivery.ports.clock.monotonic());
+    world.deliver(&delivery).await.unwrap();
+    let waited = clock.monotonic() - before;
+    assert_eq!(world.keys(), [key(2), key(3)]);
+    assert!((120_000..180_000).contains(&waited), "{waited} ms");
 }
 
 #[tokio::test]
