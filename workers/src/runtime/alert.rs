@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        alert::{AlertRecord, AlertState, AlertStatus, RuleSet, Settings, bare_name},
+        alert::{AlertRecord, AlertState, AlertStatus, RuleSet, RuleStanding, Settings, bare_name},
         hints::Hints,
         observation::{Observed, Subject, ZoneFact},
         record::Record,
@@ -121,6 +121,10 @@ impl Duty for Alert {
 
     fn look_ahead(&self, record: &Record<'_>, hints: &Hints) -> u64 {
         self.engine.look_ahead(record.device, hints)
+    }
+
+    fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
+        self.engine.take_changed_rules()
     }
 
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {

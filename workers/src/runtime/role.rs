@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
-        alert::{RuleSet, Settings},
+        alert::{RuleSet, RuleStanding, Settings},
         hints::{HintBook, Hints},
         record::{Body, Reading, Record},
         track::{Tracked, Tracker},
@@ -102,6 +102,11 @@ pub trait Duty: Send + Sync {
     /// Verdicts so far, where it is this duty's to count them.
     fn totals(&self) -> Option<&Totals> {
         None
+    }
+
+    /// How rules stand that changed since the last call, where it runs rules; at first all of them.
+    fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
+        Vec::new()
     }
 
     /// Adds its blocks that changed since the last call.
@@ -221,8 +226,9 @@ impl<D: Duty> Stage for RoleStage<D> {
         self.judge.newest().filter(|_| D::TELLS_TIME)
     }
 
-    fn account(&self) -> Account {
-        Account { watermark: self.watermark(), totals: self.duty.totals().cloned() }
+    fn take_account(&mut self) -> Account {
+        let (watermark, totals) = (self.watermark(), self.duty.totals().cloned());
+        Account { watermark, totals, rules: self.duty.take_changed_rules() }
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {
@@ -266,6 +272,10 @@ impl Duty for Together {
 
     fn totals(&self) -> Option<&Totals> {
         Duty::totals(&self.0)
+    }
+
+    fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
+        self.1.take_changed_rules()
     }
 
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {

@@ -280,6 +280,7 @@ impl<S: Stage> Work<S> {
         if done.read > 0 {
             self.board.add(&done);
         }
+        self.board.rules_changed(source(partition), self.runner.take_rule_news());
         self.board.change(source(partition), |standing| {
             standing.committed = committed.or(standing.committed);
             standing.losses = self.runner.losses();

@@ -16,7 +16,7 @@ use parking_crds::{duration::Duration, event::Millis};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-pub use account::Account;
+pub use account::{Account, RuleNews};
 pub use error::StageError;
 
 use super::{occupancy::Totals, outputs::Outputs, snapshot::SnapshotPlace, tick};
@@ -46,7 +46,7 @@ pub trait Stage: Send + Sync {
     }
 
     /// What it made of its input so far.
-    fn account(&self) -> Account {
+    fn take_account(&mut self) -> Account {
         Account::default()
     }
 
@@ -120,6 +120,7 @@ pub struct StageRunner<S> {
     owned: Option<Owned<S>>,
     losses: Losses,
     done: Totals,
+    rule_news: RuleNews,
 }
 
 /// What went wrong with the keeping of a stage's state, for those who report it.
@@ -179,6 +180,7 @@ impl<S: Stage> StageRunner<S> {
             owned: None,
             losses: Losses::default(),
             done: Totals::default(),
+            rule_news: RuleNews::default(),
         }
     }
 

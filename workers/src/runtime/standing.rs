@@ -7,8 +7,14 @@ use std::{
 
 use parking_crds::event::Millis;
 
-use super::{occupancy::Totals, stage::Losses};
-use crate::ports::event_log::{Offset, Partition, Stream, StreamPartition};
+use super::{
+    occupancy::Totals,
+    stage::{Losses, RuleNews},
+};
+use crate::{
+    domain::alert::RuleStanding,
+    ports::event_log::{Offset, Partition, Stream, StreamPartition},
+};
 
 /// How the work on one partition of a stream stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,8 @@ struct Board {
     has_joined: bool,
     standings: BTreeMap<StreamPartition, Standing>,
     done: Totals,
+    /// Rules that have alerts, or had some.
+    rules: BTreeMap<StreamPartition, BTreeMap<String, RuleStanding>>,
 }
 
 impl ShareBoard {
@@ -69,7 +77,35 @@ impl ShareBoard {
     }
 
     pub(super) fn set(&self, at: StreamPartition, standing: Standing) {
-        self.locked().standings.insert(at, standing);
+        let mut board = self.locked();
+        board.rules.remove(&at);
+        board.standings.insert(at, standing);
+    }
+
+    /// Rules stand otherwise on a partition of the share.
+    pub(super) fn rules_changed(&self, at: StreamPartition, news: RuleNews) {
+        let RuleNews { is_whole, rules } = news;
+        if !is_whole && rules.is_empty() {
+            return;
+        }
+        let mut board = self.locked();
+        let known = board.rules.entry(at).or_default();
+        if is_whole {
+            known.clear();
+        }
+        known.extend(rules.into_iter().filter(|(_, standing)| *standing != RuleStanding::default()));
+    }
+
+    /// How the rules stand that have alerts or had some, on the whole share.
+    pub fn rules(&self) -> BTreeMap<String, RuleStanding> {
+        let mut rules = BTreeMap::<String, RuleStanding>::new();
+        for (name, standing) in self.locked().rules.values().flatten() {
+            match rules.get_mut(name) {
+                Some(known) => known.add(standing),
+                None => drop(rules.insert(name.clone(), *standing)),
+            }
+        }
+        rules
     }
 
     /// Changes how a partition of the share stands.
@@ -93,11 +129,15 @@ impl ShareBoard {
     }
 
     pub(super) fn remove(&self, at: StreamPartition) {
-        self.locked().standings.remove(&at);
+        let mut board = self.locked();
+        board.rules.remove(&at);
+        board.standings.remove(&at);
     }
 
     pub(super) fn clear(&self) {
-        self.locked().standings.clear();
+        let mut board = self.locked();
+        board.rules.clear();
+        board.standings.clear();
     }
 
     /// What is committed of a stream.

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use k8s_openapi::jiff::Timestamp;
 use parking_crds::{
     role::Role,
     topology::PipelineId,
@@ -28,6 +29,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::{WorkerError, share_metrics::ShareMetrics, telemetry::Telemetry};
 use crate::{
+    domain::alert::RuleStanding,
     metrics::{Exposition, Metrics},
     ports::event_log::{EventLog, Offset, StreamPartition},
     runtime::standing::{ShareBoard, Standing},
@@ -170,7 +172,7 @@ impl Board {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             phase: self.phase(),
             partitions,
-            rules: rules.loaded,
+            rules: rules.loaded.map(|loaded| with_counts(loaded, &self.share.rules())),
             problems,
         }
     }
@@ -196,6 +198,23 @@ impl Board {
         }
         Exposition::of([&metrics, self.telemetry.metrics()])
     }
+}
+
+/// The rules with how their alerts stand.
+fn with_counts(mut loaded: RulesReport, standings: &BTreeMap<String, RuleStanding>) -> RulesReport {
+    for (name, report) in &mut loaded.rules {
+        let Some(RuleStanding { counts, is_saturated, last_transition }) = standings.get(name.as_str())
+        else {
+            continue;
+        };
+        report.pending = counts.pending.into();
+        report.firing = counts.firing.into();
+        report.recovering = counts.recovering.into();
+        report.no_data = counts.no_data.into();
+        report.saturated = *is_saturated;
+        report.last_transition = last_transition.and_then(|at| Timestamp::from_millisecond(at).ok());
+    }
+    loaded
 }
 
 /// Where these partitions end, of those that the log tells in time.

@@ -158,7 +158,7 @@ impl AlertState {
                 step.emit(&mut record);
             }
             if let Some((zone, rule)) = zone.zip(self.rules.position(&rule)) {
-                self.set_state(zone, InstanceId { rule, subject }, after, instance.cause);
+                self.set_state(zone, InstanceId { rule, subject }, after, instance.cause, step.watermark);
             }
         }
     }
@@ -261,11 +261,8 @@ impl AlertState {
                     self.timers.arm(deadline, TimerKey { zone, id, kind });
                 }
             }
-            if zone != u32::try_from(self.plans.len()).unwrap_or(u32::MAX)
-                && instance.state.is_raised()
-                && let Some(raised) = self.raised.get_mut(id.rule as usize)
-            {
-                *raised += 1;
+            if zone != u32::try_from(self.plans.len()).unwrap_or(u32::MAX) {
+                self.census.found(id.rule, instance.state);
             }
             unsettled |= self.is_unsettled(zone, id);
         }

@@ -98,15 +98,22 @@ impl AlertState {
             );
             self.unsettle(zone);
         }
-        self.set_state(zone, id, after, cause);
+        self.set_state(zone, id, after, cause, step.watermark);
         if let Some(emit) = emit {
             self.tell(zone, id, emit, step);
         }
         self.forget(zone, id);
     }
 
-    /// Changes the state of an instance, with its timer and the count of raised ones.
-    pub(super) fn set_state(&mut self, zone: u32, id: InstanceId, after: State, cause: Cause) {
+    /// Changes the state of an instance, with its timer and the counts of its rule.
+    pub(super) fn set_state(
+        &mut self,
+        zone: u32,
+        id: InstanceId,
+        after: State,
+        cause: Cause,
+        watermark: Millis,
+    ) {
         let meta = self.meta();
         let Some(memory) = self.zones.get_mut(zone as usize) else { return };
         let instance = memory.instances.entry(id).or_default();
@@ -118,12 +125,8 @@ impl AlertState {
         if matches!(before, State::Inactive | State::Resolved { .. }) {
             instance.cause = cause;
         }
-        if zone != meta
-            && let Some(raised) = self.raised.get_mut(id.rule as usize)
-        {
-            *raised = raised
-                .saturating_add(u32::from(after.is_raised()))
-                .saturating_sub(u32::from(before.is_raised()));
+        if zone != meta {
+            self.census.moved(id.rule, before, after, watermark);
         }
         let key = TimerKey { zone, id, kind: TimerKind::Lifecycle };
         self.timers.rearm(key, before.deadline(), after.deadline());
@@ -147,7 +150,7 @@ impl AlertState {
     }
 
     fn is_saturated(&self, zone: u32, rule: u32) -> bool {
-        let raised = self.raised.get(rule as usize).copied().unwrap_or(0);
+        let raised = self.census.raised(rule);
         zone != self.meta() && self.rules.get(rule).is_some_and(|rule| raised >= rule.max_active)
     }
 
@@ -351,7 +354,7 @@ impl AlertState {
 
     fn value(&self, zone: u32, id: InstanceId, rule: &Rule, at: Millis) -> String {
         if zone == self.meta() {
-            return self.raised.get(id.rule as usize).copied().unwrap_or(0).to_string();
+            return self.census.raised(id.rule).to_string();
         }
         let Some(memory) = self.zones.get(zone as usize) else { return String::new() };
         let since = match &rule.condition {

@@ -11,6 +11,7 @@
 //! - A record that changes no instance allocates nothing.
 
 mod blocks;
+mod census;
 mod condition;
 mod device;
 mod drive;
@@ -35,14 +36,16 @@ use parking_crds::{
 use uuid::Uuid;
 
 pub use blocks::RestoreError;
+pub use census::{InstanceCounts, RuleStanding};
 pub use record::{AlertRecord, AlertStatus, Origin, RecordType, ResolvedReason};
 pub use rule::{Rule, RuleError, RuleSet, bare_name};
 
 use self::{
     blocks::Changeover,
+    census::Census,
     condition::{Condition, Truth},
     drive::Step,
-    instance::{Input, Meaning, State},
+    instance::{Input, Meaning},
     timer::Timers,
     zone::{InstanceId, Stay, ZoneMemory, ZonePlan},
 };
@@ -59,19 +62,6 @@ pub struct Settings {
     pub tenant: String,
     /// The partition of the input, and of the output.
     pub partition: u32,
-}
-
-/// Alerts by state, over all instances of the partition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InstanceCounts {
-    /// The condition holds, but not for long enough.
-    pub pending: u32,
-    /// Raised.
-    pub firing: u32,
-    /// Raised, the condition ceased.
-    pub recovering: u32,
-    /// Raised for missing data.
-    pub no_data: u32,
 }
 
 /// Which timer of an instance. The order decides between timers of one instance and deadline.
@@ -101,8 +91,7 @@ pub struct AlertState {
     zones: Vec<ZoneMemory>,
     by_id: HashMap<Uuid, u32, FixedState>,
     timers: Timers<TimerKey>,
-    /// Raised instances of each rule.
-    raised: Vec<u32>,
+    census: Census,
     /// What the next record must do because rules changed.
     changeover: Option<Changeover>,
     /// Zones whose blocks changed.
@@ -117,7 +106,7 @@ impl AlertState {
         let plans = ZonePlan::all(&inventory, &rules);
         let by_id = plans.iter().zip(0_u32..).map(|(plan, index)| (plan.id, index)).collect();
         let zones = vec![ZoneMemory::default(); plans.len() + 1];
-        let raised = vec![0; rules.rules().len()];
+        let census = Census::new(rules.rules().len());
         Self {
             rules,
             inventory,
@@ -126,7 +115,7 @@ impl AlertState {
             zones,
             by_id,
             timers: Timers::default(),
-            raised,
+            census,
             changeover: None,
             dirty: Vec::new(),
             gone: Vec::new(),
@@ -158,19 +147,15 @@ impl AlertState {
         }
     }
 
-    /// How many instances stand where.
-    pub fn counts(&self) -> InstanceCounts {
-        let mut counts = InstanceCounts::default();
-        for instance in self.zones.iter().flat_map(|zone| zone.instances.values()) {
-            match instance.state {
-                State::Pending { .. } => counts.pending += 1,
-                State::Firing { no_data: true, .. } => counts.no_data += 1,
-                State::Firing { .. } => counts.firing += 1,
-                State::Recovering { .. } => counts.recovering += 1,
-                State::Inactive | State::Resolved { .. } => {}
-            }
-        }
-        counts
+    /// How the rules stand that changed since the last call, by their names; at first all of them.
+    pub fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
+        let rules = &self.rules;
+        let named = self.census.take_changed().into_iter().filter_map(|(number, standing)| {
+            let rule = rules.get(number)?;
+            let is_saturated = standing.counts.raised() >= rule.max_active;
+            Some((bare_name(rule.id()).to_owned(), RuleStanding { is_saturated, ..standing }))
+        });
+        named.collect()
     }
 
     /// Looks at what a step for this device will touch, so that memory brings it; the answer means nothing.

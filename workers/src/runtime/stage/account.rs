@@ -3,10 +3,12 @@
 //! Invariants: only what was committed is told, so that what is done again counts once; it is taken once a commit,
 //! never for a record.
 
+use std::collections::BTreeMap;
+
 use parking_crds::event::Millis;
 
 use super::{Owned, Stage, StageRunner};
-use crate::{ports::state_store::Stored, runtime::occupancy::Totals};
+use crate::{domain::alert::RuleStanding, ports::state_store::Stored, runtime::occupancy::Totals};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,17 @@ pub struct Account {
     pub watermark: Option<Millis>,
     /// Verdicts since the partition began, of the one role that counts them.
     pub totals: Option<Totals>,
+    /// How rules stand that changed since the account before; in the first one all of them.
+    pub rules: Vec<(String, RuleStanding)>,
+}
+
+/// How rules stand, since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleNews {
+    /// Nothing stands any more of what was told before.
+    pub is_whole: bool,
+    /// Those that changed.
+    pub rules: BTreeMap<String, RuleStanding>,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -33,9 +46,15 @@ impl<S: Stage> StageRunner<S> {
         std::mem::take(&mut self.done)
     }
 
+    /// How rules stand in what was committed, where that changed since it was last asked.
+    pub fn take_rule_news(&mut self) -> RuleNews {
+        std::mem::take(&mut self.rule_news)
+    }
+
     /// The base was moved.
     pub(super) fn take_account(&mut self, owned: &mut Owned<S>) {
-        let account = owned.stage.account();
+        let mut account = owned.stage.take_account();
+        self.rule_news.rules.extend(account.rules.drain(..));
         if let Some(totals) = &account.totals {
             let before = owned.account.totals.take().unwrap_or_default();
             self.done.add(&totals.since(&before));

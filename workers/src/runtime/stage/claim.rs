@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Owned, Stage, StageError, StageRunner, account::bytes_of};
+use super::{Owned, RuleNews, Stage, StageError, StageRunner, account::bytes_of};
 use crate::{
     ports::{
         event_log::{Bounds, Offset, Stream, StreamPartition},
@@ -65,8 +65,11 @@ impl<S: Stage> StageRunner<S> {
                 }
             }
         }
+        let mut account = stage.take_account();
+        self.rule_news =
+            RuleNews { is_whole: true, rules: std::mem::take(&mut account.rules).into_iter().collect() };
         Ok(Some(Owned {
-            account: stage.account(),
+            account,
             stored_bytes,
             stage,
             token,

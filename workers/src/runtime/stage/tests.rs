@@ -98,9 +98,9 @@ impl Stage for Counting {
         vec![(COUNT, Some(Bytes::copy_from_slice(&self.0.to_le_bytes())))]
     }
 
-    fn account(&self) -> Account {
+    fn take_account(&mut self) -> Account {
         let totals = Totals { read: self.0, ..Totals::default() };
-        Account { watermark: Some(self.0.cast_signed()), totals: Some(totals) }
+        Account { watermark: Some(self.0.cast_signed()), totals: Some(totals), rules: Vec::new() }
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {

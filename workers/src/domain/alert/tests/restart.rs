@@ -4,7 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ports::state_store::BlockKey;
+use crate::{
+    domain::alert::{InstanceCounts, instance::State},
+    ports::state_store::BlockKey,
+};
 
 /// What a store would hold.
 #[derive(Default)]
@@ -73,7 +76,45 @@ fn log() -> impl Strategy<Value = Vec<Seen>> {
     })
 }
 
+/// How the rules stand, by a look at every instance of every zone.
+fn looked_at(engine: &AlertState) -> BTreeMap<String, InstanceCounts> {
+    let of_zones = &engine.zones[..engine.plans.len()];
+    let rules = engine.rules.rules().iter().zip(0..).map(|(rule, number)| {
+        let states: Vec<State> = of_zones
+            .iter()
+            .flat_map(|zone| zone.instances.iter().filter(|(id, _)| id.rule == number))
+            .map(|(_, instance)| instance.state)
+            .collect();
+        let count =
+            |is: fn(&State) -> bool| u32::try_from(states.iter().filter(|one| is(one)).count()).unwrap();
+        let counts = InstanceCounts {
+            pending: count(|state| matches!(state, State::Pending { .. })),
+            firing: count(|state| matches!(state, State::Firing { no_data: false, .. })),
+            recovering: count(|state| matches!(state, State::Recovering { .. })),
+            no_data: count(|state| matches!(state, State::Firing { no_data: true, .. })),
+        };
+        (bare_name(rule.id()).to_owned(), counts)
+    });
+    rules.collect()
+}
+
 proptest! {
+    #[test]
+    fn rules_stand_as_a_look_at_every_alert_says(log in log(), every in 1_usize..6) {
+        let rules = rule_set(&rules());
+        let (mut engine, mut store, mut told) = (engine_of(Arc::clone(&rules)), Blocks::default(), BTreeMap::new());
+        for index in 0..log.len() {
+            feed(&mut engine, &log[..=index], index);
+            if index % every == 0 {
+                store.commit(&mut engine);
+                engine = store.load(&rules);
+                told.clear();
+            }
+            told.extend(engine.take_changed_rules().into_iter().map(|(name, standing)| (name, standing.counts)));
+            prop_assert_eq!(&told, &looked_at(&engine));
+        }
+    }
+
     #[test]
     fn a_restart_at_any_point_changes_nothing(log in log(), every in 1_usize..6) {
         let rules = rule_set(&rules());
