@@ -20,6 +20,7 @@ use parking_crds::{
     },
     topology::Topology,
     worker_config::{Log, RollSettings, Store, WorkerConfig},
+    worker_status::{RulesReport, WorkerStatus},
 };
 use parking_e2e::{
     held::free_address,
@@ -64,15 +65,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// What it tells of its rules.
+    pub(crate) async fn rules(&self) -> Option<RulesReport> {
+        let status = reqwest::get(format!("http://{}/status", self.address)).await.unwrap();
+        status.json::<WorkerStatus>().await.unwrap().rules
+    }
+
     /// Waits until it works by the rules of this hash.
     pub(crate) async fn until_loaded(&self, bundle: &str) {
         let loaded = async {
-            loop {
-                let status = reqwest::get(format!("http://{}/status", self.address)).await.unwrap();
-                let status: serde_json::Value = status.json().await.unwrap();
-                if status["rules"]["bundle"] == bundle {
-                    break;
-                }
+            while self.rules().await.is_none_or(|rules| rules.bundle != bundle) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -19,7 +19,7 @@ mod statistics;
 #[path = "../log_on_kafka/topology.rs"]
 mod topology;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use parking_crds::role::Role;
 use parking_workers::ports::event_log::Stream;
@@ -82,6 +82,10 @@ async fn rules_that_come_later_are_judged_by_and_told_without_a_restart() {
         assert_eq!(city.records(*stream).await, *expected, "{stream:?}");
     }
     city.until_told(reference).await;
+    let told = alert.rules().await.unwrap().rules.into_iter();
+    let raised = told.map(|(name, rule)| (name.to_string(), rule.firing + rule.recovering + rule.no_data));
+    let raised: BTreeMap<_, _> = raised.filter(|(_, raised)| *raised > 0).collect();
+    assert_eq!(raised, reference.raised());
     for worker in [ingest, occupancy, alert, notify] {
         worker.stop().await;
     }

@@ -13,7 +13,10 @@ use parking_workers::{
         replay::{Format, Replay},
     },
     deployment::{self, Deployment},
-    domain::{alert::AlertRecord, notify::idempotency_key},
+    domain::{
+        alert::{AlertRecord, AlertStatus, bare_name},
+        notify::idempotency_key,
+    },
     ports::event_log::{EventLog, Stream, StreamPartition},
     runtime::stage::CommitLimits,
     up::{self, UpOptions},
@@ -84,6 +87,22 @@ impl Reference {
         let source = log.log_id(Stream::Events).await.unwrap().to_string();
         let lake = DeltaLake::open(folder.lake_path(), source.as_str(), deployment.partitions()).unwrap();
         Self { notified: notified(&outputs[&Stream::Alerts]), outputs, lake, _data: data }
+    }
+}
+
+impl Reference {
+    /// How many alerts of each rule are raised at the end.
+    pub(crate) fn raised(&self) -> BTreeMap<String, u64> {
+        let (mut open, mut raised) = (BTreeMap::new(), BTreeMap::new());
+        for record in self.outputs[&Stream::Alerts].iter().flatten() {
+            if let Ok(alert) = serde_json::from_str::<AlertRecord>(record) {
+                open.insert(alert.alert_id, (alert.state, alert.rule));
+            }
+        }
+        for (_, rule) in open.into_values().filter(|(state, _)| *state != AlertStatus::Resolved) {
+            *raised.entry(bare_name(&rule).to_owned()).or_default() += 1;
+        }
+        raised
     }
 }
 
