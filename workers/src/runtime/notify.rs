@@ -132,7 +132,7 @@ impl Delivery {
             self.wait_for_rule(&alert).await;
             let Some(Told { slot, notification }) = self.told(&alert, record, false) else { continue };
             if self.positions.wants(slot, route, self.partition, offset).await {
-                self.outlet.deliver(&notification, self.ports.clock.as_ref()).await;
+                let _answered = self.outlet.deliver(&notification, self.ports.clock.as_ref()).await;
                 self.positions.answered(slot, route, self.partition, offset + 1).await?;
             }
         }
@@ -180,7 +180,7 @@ impl Delivery {
             "it is not known what was told: telling the alerts that fire, and nothing that is over"
         );
         for Told { notification, .. } in &told {
-            self.outlet.deliver(notification, self.ports.clock.as_ref()).await;
+            drop(self.outlet.deliver(notification, self.ports.clock.as_ref()).await);
         }
         self.positions.recovered(route, self.partition).await
     }

@@ -1,7 +1,8 @@
 //! Delivery of a member's share of the slots, on every route and out of every partition.
 //!
 //! Invariants: slots are claimed before anything is told for them; trouble is told on the board, and all is begun
-//! again, more and more slowly; what was answered and not yet stored may be told again, by the same key.
+//! again, more and more slowly; what is under way when the share changes is waited for a little, and what was not answered
+//! or stored by then is told again, by the same key.
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
@@ -31,6 +32,8 @@ const LONGEST_PAUSE: Millis = 10_000;
 /// How often positions are stored that passed nothing to tell.
 const STORE: Duration = Duration::from_secs(1);
 
+/// How long answers are waited for when the share changes.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// A cluster brings files that change to all pods within a minute or two.
 const LATE_RULES: Duration = Duration::from_secs(120);
 
@@ -65,6 +68,8 @@ pub struct NotifyShare {
     draw_owner: fn() -> Uuid,
     outlets: Vec<Arc<Outlet>>,
     positions: Option<Arc<Positions>>,
+    /// They go on while it is settled.
+    deliveries: JoinSet<PortResult<()>>,
 }
 
 impl NotifyShare {
@@ -85,7 +90,16 @@ impl NotifyShare {
             Arc::new(Outlet::new(route, Arc::clone(notifier), Arc::clone(counts), &slots))
         };
         let outlets = notices.routes.iter().map(outlet).collect();
-        Self { notices: Arc::clone(notices), slots, membership, board, draw_owner, outlets, positions: None }
+        Self {
+            notices: Arc::clone(notices),
+            slots,
+            membership,
+            board,
+            draw_owner,
+            outlets,
+            positions: None,
+            deliveries: JoinSet::new(),
+        }
     }
 
     /// Claims the slots and delivers until something fails.
@@ -97,7 +111,7 @@ impl NotifyShare {
             Positions::claim(ports.clone(), &names, &self.slots, *partitions, self.draw_owner).await?;
         let positions = Arc::clone(self.positions.insert(Arc::new(claimed)));
         self.stands(&positions).await;
-        let mut tasks = JoinSet::new();
+        self.deliveries = JoinSet::new();
         for outlet in &self.outlets {
             for partition in 0..*partitions {
                 let delivery = Delivery {
@@ -109,12 +123,12 @@ impl NotifyShare {
                     partition,
                     late_rules: Some(LATE_RULES),
                 };
-                tasks.spawn(async move { delivery.run().await });
+                self.deliveries.spawn(async move { delivery.run().await });
             }
         }
         loop {
             tokio::select! {
-                Some(ended) = tasks.join_next() => match ended {
+                Some(ended) = self.deliveries.join_next() => match ended {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Err(error),
                     Err(error) => {
@@ -191,6 +205,21 @@ impl Work for NotifyShare {
 
     async fn settle(&mut self) {
         let Some(positions) = self.positions.take() else { return };
+        let under_way = async {
+            let mut closed = Vec::with_capacity(self.outlets.len());
+            for outlet in &self.outlets {
+                closed.push(outlet.close().await);
+            }
+            // Nothing begins while these are held.
+            self.deliveries.shutdown().await;
+        };
+        tokio::select! {
+            () = under_way => {}
+            () = self.notices.ports.clock.pause(LAST_ANSWERS) => {
+                tracing::warn!("an alert that is under way is told again by its next owner");
+            }
+        }
+        self.deliveries.shutdown().await;
         if let Err(error) = positions.store().await {
             tracing::warn!("alerts since the last answer are looked at again: {}", sentence(&error));
         }

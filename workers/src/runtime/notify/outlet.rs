@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use parking_crds::{duration::Duration, event::Millis, pipeline::Route};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Slots;
 use crate::ports::{
@@ -27,7 +27,13 @@ pub struct Outlet {
     spacing: Millis,
     not_before: Mutex<Millis>,
     counts: Arc<Counts>,
+    /// Read-locked while a notification is under way.
+    gate: RwLock<()>,
 }
+
+/// A notification that was answered; until the answer is stored, [`Outlet::close`] waits for it.
+#[must_use]
+pub(super) struct Answered<'a>(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'a, ()>);
 
 /// What became of the notifications of a route; it outlives its outlets.
 #[derive(Debug, Default)]
@@ -70,22 +76,25 @@ impl Outlet {
             spacing: 60_000 * Millis::from(slots.count) / (most * owned),
             not_before: Mutex::default(),
             counts,
+            gate: RwLock::default(),
         }
     }
 
     /// Tries until the receiver takes it or refuses it for good.
-    pub(super) async fn deliver(&self, notification: &Notification, clock: &dyn Clock) {
+    pub(super) async fn deliver(&self, notification: &Notification, clock: &dyn Clock) -> Answered<'_> {
         let mut pause = FIRST_PAUSE;
         loop {
             self.wait_for_turn(clock).await;
+            let under_way = self.gate.read().await;
             match self.notifier.notify(notification).await {
                 Ok(()) => {
                     self.counts.delivered.fetch_add(1, Ordering::Relaxed);
-                    return;
+                    return Answered(under_way);
                 }
                 Err(error) if matches!(error.kind, ErrorKind::Transient | ErrorKind::Ambiguous) => {
                     self.counts.repeated.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(route = self.route, "alert not delivered, trying again: {error}");
+                    drop(under_way);
                     clock.pause(Duration::from_millis(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -93,10 +102,15 @@ impl Outlet {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     let key = &notification.idempotency_key;
                     tracing::error!(route = self.route, key, "alert not delivered: {error}");
-                    return;
+                    return Answered(under_way);
                 }
             }
         }
+    }
+
+    /// Lets nothing more begin, and completes when nothing is under way, for as long as the guard is held.
+    pub(in crate::runtime) async fn close(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
     async fn wait_for_turn(&self, clock: &dyn Clock) {

@@ -202,6 +202,44 @@ async fn more_than_a_route_takes_a_minute_wait_and_none_is_dropped() {
     assert!(clock.monotonic() - before >= 119_000, "60 a minute");
 }
 
+/// A receiver that takes its time.
+#[derive(Default)]
+struct Slow {
+    heard: tokio::sync::Notify,
+    answers: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl Notifier for Slow {
+    async fn notify(&self, _: &Notification) -> PortResult<()> {
+        self.heard.notify_one();
+        self.answers.notified().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_closes_a_route_waits_for_what_is_under_way_and_for_its_position() {
+    let (world, slow) = (World::new(), Arc::new(Slow::default()));
+    let route: Route = serde_json::from_str(r#"{"name":"ops","console":{}}"#).unwrap();
+    let outlet = Outlet::new(&route, Arc::clone(&slow) as Arc<_>, Arc::default(), &Slots::one());
+    let delivery = Delivery { outlet: Arc::new(outlet), ..world.delivery(vec![]).await };
+    world.publish(&[alert(1), alert(2)]).await;
+    let (positions, outlet) = (Arc::clone(&delivery.positions), Arc::clone(&delivery.outlet));
+    let tells = async { delivery.round().await.map(drop) };
+    let closes = async {
+        slow.heard.notified().await;
+        let (closed, ()) = tokio::join!(outlet.close(), async { slow.answers.notify_one() });
+        let next = positions.next("ops", 0).await;
+        drop(closed);
+        next
+    };
+    tokio::select! {
+        next = closes => assert_eq!(next, 1, "the first is answered and stored, the second has not begun"),
+        _ = tells => panic!("the second is never answered"),
+    }
+}
+
 #[tokio::test]
 async fn former_owner_stops() {
     let world = World::new();
