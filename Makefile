@@ -103,6 +103,15 @@ soak: ## Kill a running pipeline 200 times (release build) and the operator at e
 		cargo test $(cargo_flags) --test worker_on_servers row_ -- --include-ignored --nocapture --test-threads=1
 	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
 
+features := grpc kafka lake redis s3
+
+.PHONY: features $(features:%=features-%)
+features: features-none $(features:%=features-%) ## Check that the workers build with each of their features alone, and without any
+
+features-none $(features:%=features-%): features-%:
+	@.ci/install build
+	cargo clippy --locked -p parking-workers --no-default-features $(if $(filter-out none,$*),--features $*) -- -D warnings
+
 .PHONY: bench
 bench: ## Measure throughput, start and memory, alone and on servers, every answer checked (release build, 10 GB of disk)
 	@.ci/install all

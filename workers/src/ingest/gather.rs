@@ -1,22 +1,25 @@
-//! Appends of many requests as few: while one append is under way, the next gathers.
+//! Appends of many requests as few: while one append to a partition is under way, the next gathers.
 //!
 //! Must not wait for more to come: an append begins as soon as the one before it was answered, so a
 //! single sender waits for nobody, and many share the cost of a sync.
 //!
-//! Invariants: a request is answered only after the log answered for all of it (G1); bytes that were
-//! admitted and not answered are bounded; the order of one sender's requests, each sent after the answer to
-//! the one before, is the order of the log.
+//! Invariants: a request is answered only after the log answered for all of it (G1); a partition that takes nothing
+//! holds up those alone who write to it; bytes that were admitted and not answered are bounded; the order of one
+//! sender's requests, each sent after the answer to the one before, is the order of the log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    task::JoinSet,
+};
 
 use crate::ports::{
     ErrorKind, PortError,
-    event_log::{EventLog, Partition, RecordsBuilder, Stream, StreamPartition},
+    event_log::{EventLog, Partition, Records, RecordsBuilder, Stream, StreamPartition},
 };
 
 /// Why an append failed; the senders of all its requests are told the same.
@@ -38,11 +41,55 @@ impl From<PortError> for AppendFailed {
 
 type Answer = oneshot::Sender<Result<(), AppendFailed>>;
 
+/// What is handed in of one partition.
+#[derive(Default)]
+struct Lane {
+    records: RecordsBuilder,
+    /// Whose they are.
+    requests: Vec<u64>,
+    /// An append is under way.
+    is_busy: bool,
+}
+
+/// A request that is not answered yet.
+struct Request {
+    /// Lanes of which no answer came.
+    open: usize,
+    /// The first failure.
+    outcome: Result<(), AppendFailed>,
+    answer: Answer,
+}
+
 #[derive(Default)]
 struct Gathered {
-    parts: BTreeMap<(Stream, Partition), RecordsBuilder>,
-    answers: Vec<Answer>,
+    lanes: BTreeMap<StreamPartition, Lane>,
+    requests: BTreeMap<u64, Request>,
+    next: u64,
     closed: bool,
+}
+
+impl Gathered {
+    fn answered(&mut self, number: u64, outcome: &Result<(), AppendFailed>) {
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        request.open = request.open.saturating_sub(1);
+        if request.outcome.is_ok() {
+            request.outcome.clone_from(outcome);
+        }
+        if request.open > 0 {
+            return;
+        }
+        if let Some(Request { outcome, answer, .. }) = self.requests.remove(&number) {
+            // A sender that went away waits for no answer.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// An append that was answered.
+struct Appended {
+    at: StreamPartition,
+    requests: Vec<u64>,
+    outcome: Result<(), AppendFailed>,
 }
 
 /// Where requests hand in their records; a clone hands in to the same.
@@ -115,10 +162,23 @@ impl Gather {
             if gathered.closed {
                 return Err(closed());
             }
+            let (number, mut touched) = (gathered.next, BTreeSet::new());
+            gathered.next += 1;
             for (partition, record) in records {
-                gathered.parts.entry((stream, partition)).or_default().push(record.as_ref());
+                let at = StreamPartition { stream, partition };
+                let lane = gathered.lanes.entry(at).or_default();
+                lane.records.push(record.as_ref());
+                if touched.insert(at) {
+                    lane.requests.push(number);
+                }
             }
-            gathered.answers.push(answer);
+            if touched.is_empty() {
+                // The receiver stands below.
+                let _ = answer.send(Ok(()));
+            } else {
+                let request = Request { open: touched.len(), outcome: Ok(()), answer };
+                gathered.requests.insert(number, request);
+            }
         }
         self.arrived.notify_one();
         Ok(Submitted(answered))
@@ -131,26 +191,57 @@ impl Gather {
     }
 
     /// Appends what is handed in until it is closed. Exactly one task runs this.
-    pub async fn run(&self, log: &dyn EventLog, mut told: impl FnMut(&Result<(), AppendFailed>) + Send) {
+    pub async fn run(&self, log: &Arc<dyn EventLog>, mut told: impl FnMut(&Result<(), AppendFailed>) + Send) {
+        let mut appends = JoinSet::new();
         loop {
             let arrived = self.arrived.notified();
-            let (parts, answers, closed) = {
-                let mut gathered = self.lock();
-                (std::mem::take(&mut gathered.parts), std::mem::take(&mut gathered.answers), gathered.closed)
-            };
-            if answers.is_empty() {
-                if closed {
-                    return;
-                }
-                arrived.await;
+            let closed = self.begin(log, &mut appends);
+            if closed && appends.is_empty() {
+                return;
+            }
+            tokio::select! {
+                Some(done) = appends.join_next() => match done {
+                    Ok(Appended { at, requests, outcome }) => {
+                        told(&outcome);
+                        self.end(at, &requests, &outcome);
+                    }
+                    Err(error) => {
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                },
+                () = arrived => {}
+            }
+        }
+    }
+
+    /// Begins the appends of partitions on which none is under way; answers whether nothing comes any more.
+    #[expect(clippy::disallowed_methods, reason = "partitions are appended side by side")]
+    fn begin(&self, log: &Arc<dyn EventLog>, appends: &mut JoinSet<Appended>) -> bool {
+        let mut gathered = self.lock();
+        for (&at, lane) in &mut gathered.lanes {
+            if lane.is_busy || lane.requests.is_empty() {
                 continue;
             }
-            let answer = append(log, parts).await;
-            told(&answer);
-            for waiting in answers {
-                // A sender that went away waits for no answer.
-                let _ = waiting.send(answer.clone());
-            }
+            lane.is_busy = true;
+            let (records, requests) = (std::mem::take(&mut lane.records), std::mem::take(&mut lane.requests));
+            let log = Arc::clone(log);
+            appends.spawn(async move {
+                let outcome = append(log.as_ref(), at, records.finish()).await;
+                Appended { at, requests, outcome }
+            });
+        }
+        gathered.closed
+    }
+
+    fn end(&self, at: StreamPartition, requests: &[u64], outcome: &Result<(), AppendFailed>) {
+        let mut gathered = self.lock();
+        if let Some(lane) = gathered.lanes.get_mut(&at) {
+            lane.is_busy = false;
+        }
+        for &number in requests {
+            gathered.answered(number, outcome);
         }
     }
 
@@ -161,13 +252,8 @@ impl Gather {
 }
 
 /// The one place where ingest writes.
-async fn append(
-    log: &dyn EventLog,
-    parts: BTreeMap<(Stream, Partition), RecordsBuilder>,
-) -> Result<(), AppendFailed> {
-    let at = |(stream, partition)| StreamPartition { stream, partition };
-    let parts = parts.into_iter().map(|(place, records)| (at(place), records.finish())).collect();
-    log.append(parts).await?;
+async fn append(log: &dyn EventLog, at: StreamPartition, records: Records) -> Result<(), AppendFailed> {
+    log.append(vec![(at, records)]).await?;
     Ok(())
 }
 

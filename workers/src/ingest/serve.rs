@@ -94,7 +94,7 @@ pub async fn serve(
     let mut appending = JoinSet::new();
     let appender = Arc::clone(&intake);
     appending.spawn(async move {
-        appender.gather.run(log.as_ref(), |outcome| appender.meter.appended(outcome)).await;
+        appender.gather.run(&log, |outcome| appender.meter.appended(outcome)).await;
     });
     let mut ways_in = JoinSet::new();
     let connections = Connections { router: http::router(site), tls: opened.tls, clock, stop: stop.clone() };

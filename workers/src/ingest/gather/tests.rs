@@ -13,18 +13,31 @@ use crate::{
     },
 };
 
-/// A log that lets one append through for each permit, and fails as told.
+/// A log that lets one append through for each permit, and fails as told; a clone is the same log.
+#[derive(Clone)]
 struct Gated {
     inner: MemoryEventLog,
-    gate: Semaphore,
-    appends: AtomicUsize,
-    fail: Mutex<Option<ErrorKind>>,
+    gate: Arc<Semaphore>,
+    appends: Arc<AtomicUsize>,
+    fail: Arc<Mutex<Option<ErrorKind>>>,
+    /// A partition that answers nothing.
+    stuck: Option<Partition>,
 }
 
 impl Gated {
     fn new() -> Self {
         let inner = MemoryEventLog::new(Uuid::from_u128(1), 2);
-        Self { inner, gate: Semaphore::new(0), appends: AtomicUsize::new(0), fail: Mutex::default() }
+        Self {
+            inner,
+            gate: Arc::new(Semaphore::new(0)),
+            appends: Arc::default(),
+            fail: Arc::default(),
+            stuck: None,
+        }
+    }
+
+    fn port(&self) -> Arc<dyn EventLog> {
+        Arc::new(self.clone())
     }
 
     async fn texts(&self, partition: Partition) -> Vec<String> {
@@ -44,6 +57,9 @@ impl Gated {
 #[async_trait]
 impl EventLog for Gated {
     async fn append(&self, parts: Parts) -> PortResult<Vec<Offset>> {
+        if parts.iter().any(|(at, _)| Some(at.partition) == self.stuck) {
+            std::future::pending::<()>().await;
+        }
         self.gate.acquire().await.unwrap().forget();
         self.appends.fetch_add(1, Ordering::Relaxed);
         let failure = self.fail.lock().unwrap().take();
@@ -84,6 +100,7 @@ async fn one(gather: &Gather, partition: Partition, text: &str) -> Result<(), Ap
 #[tokio::test]
 async fn requests_that_come_during_an_append_share_the_next_and_none_is_answered_before_it() {
     let (log, gather) = (Gated::new(), Gather::new(1_000));
+    let port = log.port();
     let answered = AtomicUsize::new(0);
     let send = async |text: &str| {
         one(&gather, 0, text).await.unwrap();
@@ -107,7 +124,7 @@ async fn requests_that_come_during_an_append_share_the_next_and_none_is_answered
         tokio::join!(first, rest, gate);
         gather.close();
     };
-    tokio::join!(gather.run(&log, |_| ()), script);
+    tokio::join!(gather.run(&port, |_| ()), script);
     assert_eq!(log.appends.load(Ordering::Relaxed), 2);
     assert_eq!(log.texts(0).await, ["a", "b", "c", "d"]);
 }
@@ -120,26 +137,49 @@ async fn futures_join<F: Future<Output = ()>>(futures: [F; 3]) {
 #[tokio::test]
 async fn all_requests_of_a_failed_append_are_told_why_and_the_next_succeeds() {
     let (log, gather) = (Gated::new(), Gather::new(1_000));
+    let port = log.port();
     log.gate.add_permits(9);
     *log.fail.lock().unwrap() = Some(ErrorKind::Ambiguous);
     let script = async {
-        let (a, b) = tokio::join!(one(&gather, 0, "a"), one(&gather, 1, "b"));
+        let (a, b) = tokio::join!(one(&gather, 1, "a"), one(&gather, 1, "b"));
         assert_eq!(a.unwrap_err().kind, ErrorKind::Ambiguous);
         assert_eq!(b.unwrap_err().kind, ErrorKind::Ambiguous);
         one(&gather, 1, "again").await.unwrap();
         gather.close();
     };
-    tokio::join!(script, gather.run(&log, |_| ()));
+    tokio::join!(script, gather.run(&port, |_| ()));
     assert_eq!((log.texts(0).await, log.texts(1).await), (vec![], vec!["again".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_partition_that_takes_nothing_holds_up_those_alone_who_write_to_it() {
+    let (log, gather) = (Gated { stuck: Some(0), ..Gated::new() }, Gather::new(1_000));
+    let port = log.port();
+    log.gate.add_permits(9);
+    let senders = async {
+        let both = gather.submit(Stream::Events, [(0, "a"), (1, "b")]).unwrap();
+        one(&gather, 1, "c").await.unwrap();
+        assert_eq!(log.texts(1).await, ["b", "c"]);
+        tokio::select! {
+            biased;
+            _ = both.appended() => panic!("half of it is not in the log"),
+            () = settle() => {}
+        }
+    };
+    tokio::select! {
+        () = senders => {}
+        () = gather.run(&port, |_| ()) => panic!("it was not closed"),
+    }
 }
 
 #[tokio::test]
 async fn what_was_handed_in_before_the_end_is_appended_and_what_comes_after_is_refused() {
     let (log, gather) = (Gated::new(), Gather::new(1_000));
+    let port = log.port();
     log.gate.add_permits(9);
     let end = async {
         gather.close();
-        gather.run(&log, |_| ()).await;
+        gather.run(&port, |_| ()).await;
     };
     let (before, ()) = tokio::join!(one(&gather, 0, "before"), end);
     before.unwrap();
