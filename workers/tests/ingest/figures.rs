@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_workers::{
     adapters::{embedded::SystemClock, memory::MemoryEventLog},
     ingest::{Door, Format, Gather, Grant, Intake, Limits, Meter, PlateKeys, Transport, split},
-    ports::clock::Clock,
+    ports::{clock::Clock, event_log::EventLog},
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -33,7 +33,7 @@ fn body(plate: bool) -> Vec<u8> {
 #[ignore = "prints figures that mean something in a release build only"]
 async fn records_a_second_on_one_core_in_requests_of_a_hundred() {
     for plate in [false, true] {
-        let log = MemoryEventLog::new(Uuid::from_u128(1), PARTITIONS);
+        let log: Arc<dyn EventLog> = Arc::new(MemoryEventLog::new(Uuid::from_u128(1), PARTITIONS));
         let gather = Gather::new(64 << 20);
         let files = [("k1".to_owned(), vec![b'k'; 32])].into_iter().collect();
         let (_sender, plates) = watch::channel(Arc::new(PlateKeys::read(&files).unwrap()));
