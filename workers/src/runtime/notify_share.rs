@@ -31,7 +31,6 @@ const FIRST_PAUSE: Millis = 250;
 const LONGEST_PAUSE: Millis = 10_000;
 /// How often positions are stored that passed nothing to tell.
 const STORE: Duration = Duration::from_secs(1);
-
 /// How long answers are waited for when the share changes.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// A cluster brings files that change to all pods within a minute or two.
@@ -191,7 +190,11 @@ impl Work for NotifyShare {
             if self.is_current().await {
                 match self.deliver().await {
                     Ok(never) => match never {},
-                    Err(error) => self.tell(&error),
+                    Err(error) => {
+                        // The others may be those of a former owner.
+                        self.deliveries.shutdown().await;
+                        self.tell(&error);
+                    }
                 }
             }
             let clock = &self.notices.ports.clock;
@@ -226,3 +229,6 @@ impl Work for NotifyShare {
         self.stands(&positions).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
