@@ -21,10 +21,9 @@ fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn manifests() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    yaml_files(&root.join("../examples"), &mut files);
-    yaml_files(&root.join("tests/fixtures"), &mut files);
+    yaml_files(Path::new("../examples"), &mut files);
+    yaml_files(Path::new("tests/fixtures"), &mut files);
     files.sort();
     let texts = files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap()));
     texts.filter(|(_, text)| text.contains("\nkind:")).collect()

@@ -4,35 +4,27 @@
 #![cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "lake_on_s3/endpoint.rs"]
+#[allow(dead_code, reason = "shared with the tests of the lake")]
+mod endpoint;
+
 use std::process::{Command, Output, Stdio};
 
-use aws_sdk_s3::{
-    Client,
-    config::{BehaviorVersion, Credentials, Region},
-};
 use parking_e2e::{
     kafka::Kafka,
-    minio::{KEYS, Minio},
+    minio::KEYS,
     redis::{Options, Redis},
 };
 use serde_json::Value;
 
-const BUCKET: &str = "parking-bench";
-
 async fn bench(arguments: &[&str]) -> Output {
     let (kafka, redis) = (Kafka::start().unwrap(), Redis::start(&Options::default()).unwrap());
-    let minio = Minio::start().unwrap();
-    let config = aws_sdk_s3::config::Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(KEYS.0, KEYS.1, None, None, "test"))
-        .endpoint_url(minio.endpoint())
-        .force_path_style(true)
-        .build();
-    Client::from_conf(config).create_bucket().bucket(BUCKET).send().await.unwrap();
+    let s3 = endpoint::endpoint().await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_parking"));
-    command.args(["bench", "servers", "--kafka", &kafka.bootstrap_servers(), "--s3", &minio.endpoint()]);
-    command.args(["--sentinel", &redis.sentinels()[0].to_string(), "--bucket", BUCKET]).args(arguments);
+    command.args(["bench", "servers", "--kafka", &kafka.bootstrap_servers(), "--s3", &s3]);
+    command
+        .args(["--sentinel", &redis.sentinels()[0].to_string(), "--bucket", endpoint::BUCKET])
+        .args(arguments);
     command.env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1);
     command.stderr(Stdio::inherit()).output().unwrap()
 }

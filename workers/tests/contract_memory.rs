@@ -53,20 +53,24 @@ fn object_store() -> impl AsyncFn() -> Arc<dyn ObjectStore> {
     async move || Arc::new(store.clone()) as Arc<dyn ObjectStore>
 }
 
-struct Readable(MemoryLake);
+/// What is written through the lake is looked for in the memory behind it.
+struct Readable {
+    lake: Arc<dyn Lake>,
+    memory: MemoryLake,
+}
 
 #[async_trait]
 impl Lake for Readable {
     async fn snapshot(&self, table: Table) -> PortResult<TableSnapshot> {
-        self.0.snapshot(table).await
+        self.lake.snapshot(table).await
     }
 
     async fn put(&self, table: Table, path: &str, body: Bytes) -> PortResult<()> {
-        self.0.put(table, path, body).await
+        self.lake.put(table, path, body).await
     }
 
     async fn commit(&self, table: Table, commit: TableCommit) -> PortResult<Committed> {
-        self.0.commit(table, commit).await
+        self.lake.commit(table, commit).await
     }
 }
 
@@ -78,13 +82,15 @@ impl Visible for Readable {
     }
 
     async fn visible(&self, table: Table) -> Vec<String> {
-        self.0.visible(table).into_iter().map(|seen| seen.file.path).collect()
+        self.memory.visible(table).into_iter().map(|seen| seen.file.path).collect()
     }
 }
 
 fn lake() -> impl AsyncFn() -> Arc<dyn Visible> {
     let lake = MemoryLake::default();
-    async move || Arc::new(Readable(lake.clone())) as Arc<dyn Visible>
+    async move || {
+        Arc::new(Readable { lake: Arc::new(lake.clone()), memory: lake.clone() }) as Arc<dyn Visible>
+    }
 }
 
 fn clock() -> (Arc<dyn Clock>, impl Future<Output = ()>) {
@@ -177,7 +183,7 @@ mod behind_retries {
 mod metered {
     use super::*;
     use parking_workers::{
-        adapters::decorate::{LakeMetrics, LogMetrics, MeteredLake, StoreMetrics},
+        adapters::decorate::{LakeMetrics, LogMetrics, StoreMetrics},
         metrics::Metrics,
     };
 
@@ -197,39 +203,11 @@ mod metered {
         }
     }
 
-    struct ReadableBehind(MeteredLake, Readable);
-
-    #[async_trait]
-    impl Lake for ReadableBehind {
-        async fn snapshot(&self, table: Table) -> PortResult<TableSnapshot> {
-            self.0.snapshot(table).await
-        }
-
-        async fn put(&self, table: Table, path: &str, body: Bytes) -> PortResult<()> {
-            self.0.put(table, path, body).await
-        }
-
-        async fn commit(&self, table: Table, commit: TableCommit) -> PortResult<Committed> {
-            self.0.commit(table, commit).await
-        }
-    }
-
-    #[async_trait]
-    impl Visible for ReadableBehind {
-        fn sample(&self, path: &str, rows: u64) -> (DataFile, Bytes) {
-            self.1.sample(path, rows)
-        }
-
-        async fn visible(&self, table: Table) -> Vec<String> {
-            self.1.visible(table).await
-        }
-    }
-
     fn lake() -> impl AsyncFn() -> Arc<dyn Visible> {
         let (lake, counted) = (MemoryLake::default(), LakeMetrics::new(&Metrics::default()).unwrap());
         async move || {
             let metered = counted.metered(Arc::new(lake.clone()), still());
-            Arc::new(ReadableBehind(metered, Readable(lake.clone()))) as Arc<dyn Visible>
+            Arc::new(Readable { lake: Arc::new(metered), memory: lake.clone() }) as Arc<dyn Visible>
         }
     }
 

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn birmingham() -> String {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/birmingham");
+        let folder = Path::new("../examples/birmingham");
         let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         ["pipeline.yaml", "rules.yaml", "stats.yaml"].map(text).join("\n---\n")
     }

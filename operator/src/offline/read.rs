@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn example(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+        Path::new("../examples").join(name)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What `helm` makes of the charts.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
 
@@ -15,7 +15,7 @@ pub(crate) const MONITORING: &[&str] =
     &["monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/PrometheusRule"];
 
 pub(crate) fn charts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
+    PathBuf::from("../charts")
 }
 
 fn helm(arguments: &[&str]) -> Output {

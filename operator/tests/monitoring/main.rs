@@ -18,8 +18,7 @@ use self::{
 };
 
 fn file(name: &str) -> String {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/parking-operator/monitoring").join(name);
+    let path = PathBuf::from("../charts/parking-operator/monitoring").join(name);
     fs::read_to_string(path).unwrap()
 }
 

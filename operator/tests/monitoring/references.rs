@@ -33,7 +33,7 @@ fn read(reference: &str) -> Families {
 
 /// Those of workers, and of the operator; and what Prometheus itself tells of each target.
 pub(crate) fn known() -> Families {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../workers/metrics.md");
+    let path = PathBuf::from("../workers/metrics.md");
     let mut families = read(&fs::read_to_string(path).unwrap());
     assert!(families.len() > 30, "the reference of workers cannot be read");
     for (name, (kind, labels)) in metrics_told::families() {

@@ -52,7 +52,7 @@ fn plan_of_melbourne() {
 #[test]
 fn every_example_is_shown_as_a_tree_with_its_statistics() {
     for name in ["birmingham", "city", "melbourne"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        let folder = Path::new("../examples").join(name);
         let folder = folder.to_str().unwrap();
         let cli = Cli::try_parse_from(["parking-operator", "plan", "-o", "tree", "-f", folder]).unwrap();
         let Command::Plan(arguments) = cli.command else { panic!("{:?}", cli.command) };

@@ -42,7 +42,7 @@ impl Files {
     }
 
     pub(crate) fn of_example(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        let folder = Path::new("../examples").join(name);
         let texts = ["pipeline.yaml", "rules.yaml", "stats.yaml", "inventory.yaml"]
             .map(|file| fs::read_to_string(folder.join(file)).unwrap());
         Self::of_text(&texts.join("\n---\n"))

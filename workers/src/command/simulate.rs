@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::command::import::tests::Tape;
 
-    const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/city/city.profile");
+    const PROFILE: &str = "../examples/city/city.profile";
 
     fn settings() -> ImportSettings {
         ImportSettings { tenant: "city".into(), partitions: 4, batch: 500, pace: None, end_of_input: true }

@@ -212,6 +212,19 @@ pub trait EventLog: Send + Sync {
     async fn bounds(&self, at: StreamPartition) -> PortResult<Bounds>;
 }
 
+/// The bounds of the first `partitions` of a stream, in their order; one that cannot be reached is an error.
+pub async fn all_bounds(
+    log: &dyn EventLog,
+    stream: Stream,
+    partitions: Partition,
+) -> PortResult<Vec<Bounds>> {
+    let mut bounds = Vec::new();
+    for partition in 0..partitions {
+        bounds.push(log.bounds(StreamPartition { stream, partition }).await?);
+    }
+    Ok(bounds)
+}
+
 /// A log whose appends are atomic and keep a producer's position with its records.
 #[async_trait]
 pub trait MarkedLog: EventLog {

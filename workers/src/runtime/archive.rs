@@ -159,8 +159,17 @@ pub enum ArchiveError {
 /// About how much one read asks for.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
+/// The identities of the archived streams, by their tables.
+pub async fn log_ids(log: &dyn EventLog) -> PortResult<BTreeMap<Table, Uuid>> {
+    let mut ids = BTreeMap::new();
+    for (stream, table) in STREAMS {
+        ids.insert(table, log.log_id(stream).await?);
+    }
+    Ok(ids)
+}
+
 /// The streams and their tables.
-pub const STREAMS: [(Stream, Table); 4] = [
+const STREAMS: [(Stream, Table); 4] = [
     (Stream::Events, Table::Events),
     (Stream::Sessions, Table::Sessions),
     (Stream::Alerts, Table::Alerts),
@@ -236,9 +245,7 @@ impl Archive {
     #[expect(clippy::disallowed_methods, reason = "every partition is waited for at once")]
     pub async fn arrived(&self) -> PortResult<()> {
         let mut arrivals = JoinSet::new();
-        for (stream, loaded) in
-            STREAMS.iter().filter_map(|(stream, table)| Some((*stream, self.loaded.get(table)?)))
-        {
+        for (stream, loaded) in self.loaded_streams() {
             for batch in &loaded.batches {
                 let (log, next) = (Arc::clone(&self.ports.log), batch.next());
                 let at = StreamPartition { stream, partition: batch.partition() };
@@ -252,9 +259,13 @@ impl Archive {
         }
     }
 
+    fn loaded_streams(&self) -> impl Iterator<Item = (Stream, &Loaded)> {
+        STREAMS.iter().filter_map(|(stream, table)| Some((*stream, self.loaded.get(table)?)))
+    }
+
     /// First offset that is not in the lake, of each partition of the share whose table is loaded.
     pub fn positions(&self) -> impl Iterator<Item = (StreamPartition, Offset)> + '_ {
-        let loaded = STREAMS.iter().filter_map(|(stream, table)| Some((*stream, self.loaded.get(table)?)));
+        let loaded = self.loaded_streams();
         loaded.flat_map(|(stream, loaded)| {
             let place = move |batch: &Batch| {
                 (StreamPartition { stream, partition: batch.partition() }, batch.first())

@@ -19,7 +19,7 @@ use crate::{
     adapters::{embedded::DataFolder, lake::DeltaLake},
     ports::{
         PortResult,
-        event_log::{EventLog, Offset, Stream, StreamPartition},
+        event_log::{EventLog, Offset, Stream, StreamPartition, all_bounds},
         lake::Table,
     },
 };
@@ -61,11 +61,8 @@ impl Sleep {
         let (mut log_id, mut ends) = (Uuid::nil(), Vec::with_capacity(Stream::ALL.len()));
         for stream in Stream::ALL {
             log_id = self.log.log_id(stream).await?;
-            let mut of_stream = Vec::new();
-            for partition in 0..self.lake.partitions() {
-                of_stream.push(self.log.bounds(StreamPartition { stream, partition }).await?.end);
-            }
-            ends.push(of_stream);
+            let bounds = all_bounds(self.log.as_ref(), stream, self.lake.partitions()).await?;
+            ends.push(bounds.into_iter().map(|bounds| bounds.end).collect());
         }
         let versions = Table::ALL.map(|table| newest_entry(&self.lake.folder(table)?)).into();
         Ok(Standing { log_id, ends, versions, revisions: self.revisions })

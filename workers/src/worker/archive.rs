@@ -1,9 +1,6 @@
 //! The role that brings the streams into the lake.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_crds::worker_config::{Lake as LakeConfig, WorkerConfig};
 use tokio::sync::watch;
@@ -24,7 +21,7 @@ use crate::{
         event_log::{EventLog, Partition, Stream},
     },
     runtime::{
-        archive::{Archive, ArchivePorts, ArchiveSettings, RollAfter, STREAMS},
+        archive::{Archive, ArchivePorts, ArchiveSettings, RollAfter, log_ids},
         archive_share::ArchiveShare,
         joint_share,
     },
@@ -83,13 +80,9 @@ pub(super) async fn run(
 
 /// Names for the positions of each table: a topic that is made anew has another.
 async fn sources(config: &WorkerConfig, log: &dyn EventLog) -> PortResult<LogSources> {
-    let mut ids = BTreeMap::new();
-    for (stream, table) in STREAMS {
-        ids.insert(table, log.log_id(stream).await?.to_string());
-    }
-    let pipeline = &config.pipeline;
+    let (ids, pipeline) = (log_ids(log).await?, &config.pipeline);
     Ok(LogSources::each(|table| {
-        let id = ids.get(&table).map_or("inventory", String::as_str);
+        let id = ids.get(&table).map_or_else(|| "inventory".to_owned(), Uuid::to_string);
         format!("{}/{}/{id}", pipeline.namespace, pipeline.name)
     }))
 }

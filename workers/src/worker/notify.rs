@@ -46,9 +46,7 @@ pub(super) async fn run(
     let telemetry = Telemetry::new(config.role, &clock)?;
     let board = Board::new(&config, &telemetry).with_problems(problems);
     let site = Site::serve(listen(&config.listen).await?, board.clone(), stop.clone());
-    let told = board.clone();
-    let trouble = move |reason| told.rules_refused(reason);
-    let Some(mut rules) = FollowedRules::begin(&config.rules, &clock, trouble, stop.clone()).await else {
+    let Some(mut rules) = FollowedRules::begin(&config.rules, &clock, &board, stop.clone()).await else {
         return site.end().await;
     };
     let Some(log) = connect::log(&config, clock.as_ref(), stop.clone()).await? else {

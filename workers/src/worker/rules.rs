@@ -19,6 +19,7 @@ use parking_crds::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
+use super::site::Board;
 use crate::{domain::alert::RuleSet, ports::clock::Clock};
 
 /// Between two looks at the folder.
@@ -41,16 +42,17 @@ pub(super) struct FollowedRules {
 }
 
 impl FollowedRules {
-    /// Waits for a first bundle; `None` where it was told to end before there was one. `trouble` hears why what is in
+    /// Waits for a first bundle; `None` where it was told to end before there was one. The board hears why what is in
     /// the folder cannot be loaded, and when it can.
     #[expect(clippy::disallowed_methods, reason = "the composition root is where tasks begin")]
     pub(super) async fn begin(
         folder: &str,
         clock: &Arc<dyn Clock>,
-        trouble: impl Fn(Option<String>) + Send + Sync + 'static,
+        board: &Board,
         mut stop: watch::Receiver<bool>,
     ) -> Option<Self> {
-        let (mut folder, clock) = (RulesFolder::new(folder), Arc::clone(clock));
+        let (mut folder, clock, board) = (RulesFolder::new(folder), Arc::clone(clock), board.clone());
+        let trouble = move |reason| board.rules_refused(reason);
         let first = tokio::select! {
             first = folder.next(clock.as_ref(), &trouble) => first,
             _ = stop.wait_for(|stop| *stop) => return None,
@@ -215,14 +217,15 @@ mod tests {
         let (mut folder, place) = (RulesFolder::new(&place.path().display().to_string()), place.path());
         let first = next(&mut folder, &told, || drop(write(place, &[]))).await;
         assert!(first.report.rules.is_empty());
-        let mut hash = String::new();
-        let second = next(&mut folder, &told, || {
-            hash = write(place, &[("full", "kind: Nothing\n")]);
-            fs::write(place.join("full.yaml"), "half").unwrap();
-            let rest = place.to_owned();
-            fs::write(rest.join("full.yaml"), "kind: Nothing\n").unwrap();
-        })
-        .await;
+        let (text, clock) = ("kind: Nothing\n", MemoryClock::new(0));
+        let hash = write(place, &[("full", text)]);
+        fs::write(place.join("full.yaml"), "half").unwrap();
+        tokio::select! {
+            biased;
+            _ = folder.next(&clock, &|_| ()) => panic!("half of it is not there"),
+            () = tokio::task::yield_now() => {}
+        }
+        let second = next(&mut folder, &told, || fs::write(place.join("full.yaml"), text).unwrap()).await;
         assert_eq!(second.report.bundle, hash);
         assert!(second.report.rules.values().all(|rule| rule.refused.is_some()), "it is no rule");
         assert_eq!(*told.lock().unwrap(), None);

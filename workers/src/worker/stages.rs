@@ -49,9 +49,8 @@ pub(super) async fn run(
         return surroundings.work(None, make).await;
     }
     let Surroundings { config, clock, board, stop, .. } = &surroundings;
-    let (pipeline, told) = (config.pipeline.name.to_string(), board.clone());
-    let trouble = move |reason| told.rules_refused(reason);
-    let Some(rules) = FollowedRules::begin(&config.rules, clock, trouble, stop.clone()).await else {
+    let pipeline = config.pipeline.name.to_string();
+    let Some(rules) = FollowedRules::begin(&config.rules, clock, board, stop.clone()).await else {
         return surroundings.site.end().await;
     };
     let newest = rules.newest();

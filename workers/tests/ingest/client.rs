@@ -19,7 +19,7 @@ use crate::server::{PARTITIONS, Server, TestLog};
 const KEY: &str = "a-key-that-replays";
 
 fn example(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
+    PathBuf::from("../examples").join(path)
 }
 
 fn import_settings() -> ImportSettings {

@@ -9,6 +9,9 @@
 #[allow(dead_code, reason = "shared with the tests of the log")]
 mod broker;
 mod city;
+#[path = "../lake_on_s3/endpoint.rs"]
+#[allow(dead_code, reason = "shared with the tests of the lake")]
+mod endpoint;
 mod faults;
 mod lake;
 mod place;

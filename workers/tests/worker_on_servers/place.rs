@@ -1,19 +1,13 @@
 //! One MinIO for all tests of this binary, one bucket, one prefix a city.
 
-use aws_sdk_s3::{
-    Client,
-    config::{BehaviorVersion, Credentials, Region},
-};
 use parking_crds::worker_config::Lake;
-use parking_e2e::minio::{KEYS, Minio};
+use parking_e2e::minio::KEYS;
 use parking_workers::adapters::s3::{S3Credentials, S3Limits, S3Settings};
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-const BUCKET: &str = "city-lake";
-const REGION: &str = "us-east-1";
+use crate::endpoint::{BUCKET, endpoint};
 
-static MINIO: OnceCell<Minio> = OnceCell::const_new();
+const REGION: &str = "us-east-1";
 
 /// A place for one lake.
 pub(crate) struct Place {
@@ -23,7 +17,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let endpoint = MINIO.get_or_init(start).await.endpoint();
+        let endpoint = endpoint().await;
         Self { endpoint, prefix: format!("{}/city/", Uuid::new_v4()) }
     }
 
@@ -52,17 +46,4 @@ impl Place {
             limits: S3Limits::default(),
         }
     }
-}
-
-async fn start() -> Minio {
-    let minio = Minio::start().unwrap();
-    let config = aws_sdk_s3::config::Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(KEYS.0, KEYS.1, None, None, "test"))
-        .endpoint_url(minio.endpoint())
-        .force_path_style(true)
-        .build();
-    Client::from_conf(config).create_bucket().bucket(BUCKET).send().await.unwrap();
-    minio
 }

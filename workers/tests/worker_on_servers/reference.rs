@@ -37,7 +37,7 @@ pub(crate) struct Reference {
 
 /// The example, told to a webhook besides.
 pub(crate) fn birmingham() -> Deployment {
-    let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/birmingham");
+    let example = PathBuf::from("../examples/birmingham");
     let mut deployment = deployment::load(&[example]).unwrap();
     for rule in &mut deployment.rules {
         rule.spec.notify =

@@ -19,7 +19,7 @@ use crate::{
     adapters::embedded::{DataFolder, SystemClock},
     domain::{alert::bare_name, record::Record},
     ports::{
-        event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
+        event_log::{EventLog, Offset, Partition, Stream, StreamPartition, all_bounds},
         state_store::{StageKey, StateStore},
     },
     runtime::{
@@ -111,11 +111,8 @@ pub(super) async fn join<T: 'static>(
 
 /// Offsets after the last records of `events`.
 pub(super) async fn ends(ports: &Ports) -> Result<Vec<Offset>, BenchError> {
-    let mut ends = Vec::new();
-    for partition in 0..PARTITIONS {
-        ends.push(ports.log.bounds(StreamPartition { stream: Stream::Events, partition }).await?.end);
-    }
-    Ok(ends)
+    let bounds = all_bounds(ports.log.as_ref(), Stream::Events, PARTITIONS).await?;
+    Ok(bounds.into_iter().map(|bounds| bounds.end).collect())
 }
 
 /// Hands every record of a partition to `take`.

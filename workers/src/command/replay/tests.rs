@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 use super::*;
 use crate::{command::import::tests::Tape, domain::partitioner::partition_of_zone};
 
-const READINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/birmingham/readings.csv");
+const READINGS: &str = "../examples/birmingham/readings.csv";
 const HEADER: &str = "SystemCodeNumber,Capacity,Occupancy,LastUpdated\n";
 
 fn settings() -> ImportSettings {

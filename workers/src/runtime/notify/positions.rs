@@ -14,7 +14,7 @@ use crate::{
     domain::verdict::encode,
     ports::{
         ErrorKind, PortError, PortResult,
-        event_log::{Bounds, EventLog, Offset, Partition, Stream, StreamPartition},
+        event_log::{Bounds, EventLog, Offset, Partition, Stream, all_bounds},
         state_store::{BlockKey, Commit, Outcome, StageKey, Stored, Token},
     },
     runtime::stage::StagePorts,
@@ -48,11 +48,7 @@ struct Reach {
 impl Reach {
     async fn of(log: &dyn EventLog, partitions: Partition) -> PortResult<Self> {
         let log_id = log.log_id(Stream::Alerts).await?;
-        let mut bounds = Vec::new();
-        for partition in 0..partitions {
-            bounds.push(log.bounds(StreamPartition { stream: Stream::Alerts, partition }).await?);
-        }
-        Ok(Self { log_id, partitions: bounds })
+        Ok(Self { log_id, partitions: all_bounds(log, Stream::Alerts, partitions).await? })
     }
 }
 

@@ -66,8 +66,7 @@ async fn who_was_fenced_tells_nothing_while_it_begins_again() {
             tokio::task::yield_now().await;
         }
         Positions::claim(ports, &["ops".to_owned()], &slots, 2, || Uuid::from_u128(2)).await.unwrap();
-        let parts = vec![(place(0), [ALERT].into_iter().collect::<Records>())];
-        log.append(parts).await.unwrap();
+        log.append(vec![(place(0), [ALERT].into_iter().collect::<Records>())]).await.unwrap();
         while board.read().values().all(|standing| standing.trouble.is_none()) {
             tokio::task::yield_now().await;
         }

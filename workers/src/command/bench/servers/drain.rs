@@ -1,6 +1,8 @@
 //! A topic that is full already, through the stages and into the lake.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
+
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -20,7 +22,7 @@ use crate::{
         s3::S3ObjectStore,
     },
     ports::lake::Table,
-    runtime::archive::{Archive, ArchiveError, ArchivePorts, ArchiveSettings, Flush, RollAfter, STREAMS},
+    runtime::archive::{Archive, ArchiveError, ArchivePorts, ArchiveSettings, Flush, RollAfter, log_ids},
 };
 
 /// Runs occupancy and alert to the end of the events, and checks what they made of them.
@@ -49,12 +51,9 @@ pub(super) async fn archive(
     scenario: &Scenario,
     oracle: &Answer,
 ) -> Result<Archived, BenchError> {
-    let mut ids = BTreeMap::new();
-    for (stream, table) in STREAMS {
-        ids.insert(table, streams.log.log_id(stream).await?.to_string());
-    }
+    let ids = log_ids(streams.log.as_ref()).await?;
     let sources =
-        LogSources::each(|table| ids.get(&table).cloned().unwrap_or_else(|| "inventory".to_owned()));
+        LogSources::each(|table| ids.get(&table).map_or_else(|| "inventory".to_owned(), Uuid::to_string));
     let settings = place.lake(&streams.name)?;
     let lake = Arc::new(DeltaLake::open(settings.clone(), sources, PARTITIONS)?);
     let ports = ArchivePorts {
