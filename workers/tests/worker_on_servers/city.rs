@@ -28,6 +28,7 @@ use parking_e2e::{
 };
 use parking_workers::{
     adapters::{
+        decorate::Retrying,
         embedded::SystemClock,
         kafka::{KafkaEventLog, KafkaSettings},
         lake::{DeltaLake, LogSources, statistics},
@@ -256,8 +257,10 @@ impl City {
         id
     }
 
-    pub(crate) async fn log(&self) -> KafkaEventLog {
-        KafkaEventLog::open(self.servers.log.clone()).await.unwrap()
+    /// Topics are new, and not every broker knows at once who leads them.
+    pub(crate) async fn log(&self) -> Retrying<KafkaEventLog, SystemClock> {
+        let log = KafkaEventLog::open(self.servers.log.clone()).await.unwrap();
+        Retrying::new(log, SystemClock::new(), 12)
     }
 
     pub(crate) async fn records(&self, stream: Stream) -> Outputs {
