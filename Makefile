@@ -103,14 +103,28 @@ soak: ## Kill a running pipeline 200 times (release build) and the operator at e
 		cargo test $(cargo_flags) --test worker_on_servers row_ -- --include-ignored --nocapture --test-threads=1
 	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
 
-features := grpc kafka lake redis s3
+features := grpc kafka redis s3
 
-.PHONY: features $(features:%=features-%)
-features: features-none $(features:%=features-%) ## Check that the workers build with each of their features alone, and without any
+.PHONY: features features-pure features-none $(features:%=features-%)
+features: features-pure features-none $(features:%=features-%) ## Check that the workers build with each of their features alone, test them without any, and the pure packages without C
 
-features-none $(features:%=features-%): features-%:
+# With a C compiler that refuses to work.
+features-pure:
 	@.ci/install build
-	cargo clippy --locked -p parking-workers --no-default-features $(if $(filter-out none,$*),--features $*) -- -D warnings
+	CC=false CXX=false CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/pure cargo test --locked -p parking-crds -p parking-domain --lib
+
+embedded := --locked -p parking-workers --no-default-features
+
+# The embedded product: without librdkafka, gRPC, the client of AWS and OpenSSL.
+features-none:
+	@.ci/install build
+	cargo clippy $(embedded) -- -D warnings
+	cargo test $(embedded) --lib --bins --test contract_embedded --test contract_memory --test lake_tables --test simulation
+	cargo run $(embedded) --bin parking -- up -f examples/birmingham --until-idle
+
+$(features:%=features-%): features-%:
+	@.ci/install build
+	cargo clippy $(embedded) --features $* -- -D warnings
 
 .PHONY: bench
 bench: ## Measure throughput, start and memory, alone and on servers, every answer checked (release build, 10 GB of disk)
@@ -145,7 +159,7 @@ $(tarpaulin):
 # Only the pure parts: what touches disks, sockets and clocks is judged by contract suites and kills.
 .PHONY: coverage
 coverage: $(tarpaulin) ## Count the lines of domain and topology that unit tests reach; fails under 90 %
-	CARGO_PROFILE_DEV_OPT_LEVEL=0 $(tarpaulin) tarpaulin --engine ptrace --locked --skip-clean --lib --no-default-features \
-		--packages parking-crds parking-workers --timeout 600 --fail-under 90 --out Html \
-		--include-files 'workers/src/domain/*' 'crds/src/topology*' \
+	CARGO_PROFILE_DEV_OPT_LEVEL=0 $(tarpaulin) tarpaulin --engine ptrace --locked --skip-clean --lib \
+		--packages parking-crds parking-domain --timeout 600 --fail-under 90 --out Html \
+		--include-files 'workers/domain/src/*' 'crds/src/topology*' \
 		--target-dir $(CARGO_TARGET_DIR)/coverage --output-dir $(CARGO_TARGET_DIR)/coverage

@@ -3,7 +3,6 @@
 pub mod adapters;
 pub mod command;
 pub mod deployment;
-pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod metrics;
@@ -12,7 +11,8 @@ pub mod runtime;
 pub mod sentence;
 mod stage_metrics;
 pub mod stop;
-#[cfg(feature = "lake")]
 pub mod up;
 pub mod view;
 pub mod worker;
+
+pub use parking_domain as domain;

@@ -1,5 +1,4 @@
 //! The Delta tables keep every guarantee of the lake.
-#![cfg(feature = "lake")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "lake_on_s3/readable.rs"]

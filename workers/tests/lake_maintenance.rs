@@ -1,5 +1,4 @@
 //! Maintenance of a lake in a folder.
-#![cfg(feature = "lake")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "lake_on_s3/upkeep.rs"]

@@ -1,5 +1,4 @@
 //! Runs of statistics over given windows, as a cluster starts them, against one run over all of them.
-#![cfg(feature = "lake")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! From streams to Delta tables to statistics, on disk.
-#![cfg(feature = "lake")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -38,9 +38,16 @@ const BANNED: &[(&str, &str)] = &[
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("parking-crds", &[]),
     ("parking-operator", &["parking-crds"]),
-    ("parking-workers", &["parking-crds"]),
+    ("parking-domain", &["parking-crds"]),
+    ("parking-workers", &["parking-crds", "parking-domain"]),
     ("parking-e2e", &["parking-crds"]),
 ];
+
+/// What decides, and nothing else: no I/O crate, and nothing that takes a C compiler.
+const PURE: &[&str] = &["parking-crds", "parking-domain"];
+
+/// What builds C, or makes Rust of its headers.
+const C_BUILDERS: &[&str] = &["bindgen", "cc", "cmake"];
 
 /// What the tests of a package may use besides: they start servers with what the black-box tests start them with,
 /// which links no package under test.
@@ -95,19 +102,34 @@ fn text(value: &Value, key: &str) -> Option<String> {
     value.get(key)?.as_str().map(ToOwned::to_owned)
 }
 
+fn cargo(arguments: &[&str]) -> io::Result<String> {
+    let answer = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(arguments)
+        .current_dir(repository())
+        .output()?;
+    let said = if answer.status.success() { answer.stdout } else { answer.stderr };
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if answer.status.success() { Ok(said) } else { Err(io::Error::other(said)) }
+}
+
 /// The packages that a build for this kind of machine uses, as locked.
 fn packages() -> io::Result<Vec<Package>> {
     let platform = format!("{}-unknown-linux-gnu", consts::ARCH);
-    let answer = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", &platform])
-        .current_dir(repository())
-        .output()?;
-    if !answer.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&answer.stderr).into_owned()));
-    }
-    let metadata: Value = serde_json::from_slice(&answer.stdout)?;
+    let answer = cargo(&["metadata", "--format-version", "1", "--locked", "--filter-platform", &platform])?;
+    let metadata: Value = serde_json::from_str(&answer)?;
     let listed = metadata.get("packages").and_then(Value::as_array);
     Ok(listed.into_iter().flatten().map(Package::from).collect())
+}
+
+/// What this package alone is built from that takes a C compiler.
+fn c_builders(package: &str) -> io::Result<Vec<String>> {
+    let listed = cargo(&["tree", "--locked", "-p", package, "-e", "normal,build", "--prefix", "none"])?;
+    let names = listed.lines().filter_map(|line| line.split(' ').next());
+    let found: BTreeSet<_> = names.filter(|name| C_BUILDERS.contains(name)).collect();
+    Ok(found
+        .into_iter()
+        .map(|name| format!("{package} builds without a C compiler, but uses {name}"))
+        .collect())
 }
 
 fn refused_licences(packages: &[Package]) -> Vec<String> {
@@ -163,8 +185,8 @@ fn wrong_directions(packages: &[Package]) -> Vec<String> {
             if ours.contains(name) && !may_use.contains(&name) && !in_tests {
                 found.push(format!("{} must not use {name}", package.name));
             }
-            if package.name == "parking-crds" && !needed.for_tests && is_io_crate(name) {
-                found.push(format!("parking-crds is the vocabulary and must not use {name}"));
+            if PURE.contains(&package.name.as_str()) && !needed.for_tests && is_io_crate(name) {
+                found.push(format!("{} is pure and must not use {name}", package.name));
             }
         }
     }
@@ -203,6 +225,12 @@ mod tests {
         let rules =
             [refused_licences, foreign_sources, open_requirements, banned, split_versions, wrong_directions];
         assert_none(&rules.iter().flat_map(|rule| rule(&packages)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_decides_builds_without_a_c_compiler() {
+        assert_none(&PURE.iter().flat_map(|package| c_builders(package).unwrap()).collect::<Vec<_>>());
+        assert!(!c_builders("parking-workers").unwrap().is_empty(), "what is there is found");
     }
 
     #[test]

@@ -9,7 +9,6 @@ pub mod decorate;
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-#[cfg(feature = "lake")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod lake;
 pub mod memory;
@@ -18,7 +17,6 @@ mod outbox;
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod redis;
 pub mod route_notifier;
-#[cfg(feature = "lake")]
 #[allow(clippy::disallowed_methods, reason = "here time, threads and random names come from")]
 pub mod s3;
 pub mod webhook_notifier;

@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub use crate::domain::block_key::BlockKey;
+
 use super::{
     ErrorKind, PortError, PortResult,
     event_log::{Offset, Partition, Stream},
@@ -34,15 +36,6 @@ pub struct Token {
     pub owner: Uuid,
     /// One more than the token before.
     pub epoch: u64,
-}
-
-/// Name of a block within its stage: a class and an id (`zone` and the zone's id, …).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct BlockKey {
-    /// What the block holds; the stage's own numbering.
-    pub class: u8,
-    /// Which one.
-    pub id: u128,
 }
 
 /// A record that must leave, kept until it has.

@@ -129,7 +129,7 @@ fn cluster(field: &'static str, log: &Log, secrets: &str) -> Result<KafkaSetting
 }
 
 /// The topic that results of a statistics job go to.
-#[cfg(all(feature = "kafka", feature = "lake"))]
+#[cfg(feature = "kafka")]
 pub(super) fn results_topic(
     config: &StatsRunConfig,
     target: &KafkaTarget,
@@ -184,7 +184,7 @@ pub(super) fn entries(config: &WorkerConfig) -> Result<Option<Arc<dyn EntryStrea
 }
 
 /// The Redis that results of a statistics job go to. It connects with its first call.
-#[cfg(all(feature = "redis", feature = "lake"))]
+#[cfg(feature = "redis")]
 pub(super) fn results_redis(
     config: &StatsRunConfig,
     store: &Store,
@@ -291,7 +291,7 @@ pub(super) fn lake(
     Ok(bucket_of(lake, secrets)?.into())
 }
 
-#[cfg(all(feature = "lake", not(feature = "s3")))]
+#[cfg(not(feature = "s3"))]
 pub(super) fn lake(
     _: &parking_crds::worker_config::Lake,
     _: &str,

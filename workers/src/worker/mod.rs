@@ -7,7 +7,7 @@
 #[cfg(feature = "s3")]
 mod archive;
 #[cfg_attr(
-    not(all(feature = "kafka", feature = "lake", feature = "redis")),
+    not(all(feature = "kafka", feature = "redis")),
     allow(
         dead_code,
         unused_imports,
@@ -26,7 +26,6 @@ mod secrets;
 mod share_metrics;
 mod site;
 mod stages;
-#[cfg(feature = "lake")]
 mod statistics;
 mod telemetry;
 #[cfg(feature = "s3")]
@@ -43,7 +42,6 @@ use parking_crds::{
 use tokio::{net::TcpListener, sync::watch};
 
 pub use self::secrets::SecretFileError;
-#[cfg(feature = "lake")]
 pub use self::statistics::{StatisticsError, Told, run_statistics};
 use self::{rules::FollowedRules, share_metrics::ShareMetrics, telemetry::Telemetry};
 use crate::{

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use parking_crds::event::Millis;
+use parking_crds::{event::Millis, time::day::timestamp};
 use rdkafka::message::{Header, OwnedHeaders};
 use serde::Deserialize;
 
-use crate::{domain::calendar::timestamp, ports::event_log::Stream};
+use crate::ports::event_log::Stream;
 
 /// What a record is filed under.
 #[derive(Debug, Default)]

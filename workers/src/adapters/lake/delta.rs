@@ -313,7 +313,7 @@ impl Lake for DeltaLake {
 }
 
 fn add(file: &DataFile) -> Action {
-    let midnight = crate::domain::calendar::timestamp(i64::from(file.date) * 86_400_000);
+    let midnight = parking_crds::time::day::timestamp(i64::from(file.date) * 86_400_000);
     let day = midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
     Action::Add(Add {
         path: file.path.clone(),

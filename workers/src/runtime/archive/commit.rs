@@ -202,6 +202,6 @@ fn file_name(table: Table, partition: Partition, first: Offset, last: Offset, lo
 }
 
 fn date_name(date: i32) -> String {
-    let midnight = crate::domain::calendar::timestamp(i64::from(date) * 86_400_000);
+    let midnight = parking_crds::time::day::timestamp(i64::from(date) * 86_400_000);
     midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }

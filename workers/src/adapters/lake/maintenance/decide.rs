@@ -4,12 +4,9 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64};
 
-use parking_crds::{duration::Duration, event::Millis};
+use parking_crds::{duration::Duration, event::Millis, time::day::timestamp};
 
-use crate::{
-    domain::calendar,
-    ports::lake::{Table, TableSnapshot},
-};
+use crate::ports::lake::{Table, TableSnapshot};
 
 /// Files are made about this large, in bytes; one of half the size is left as it is.
 pub(super) const LARGE_FILE: NonZeroU64 = NonZeroU64::MIN.saturating_add(128 * 1024 * 1024 - 1);
@@ -62,7 +59,7 @@ fn offsets(table: Table, name: &str) -> Option<(u64, u64)> {
 }
 
 fn date_of(time: Millis) -> String {
-    calendar::timestamp(time).to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+    timestamp(time).to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }
 
 #[cfg(test)]

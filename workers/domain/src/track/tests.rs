@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::record::Record;
+use crate::record::Record;
 
 const ZONE: &str = "02885f6f-ef93-441b-9e74-487279380656";
 const SPACE: &str = "7e6be807-ff61-4f12-85c8-0fb740b24436";

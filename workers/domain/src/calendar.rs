@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
-pub(crate) use parking_crds::time::day::timestamp;
 pub use parking_crds::time::day::{end_of_day, start_of_day};
 use parking_crds::{event::Millis, inventory::Inventory};
 

@@ -11,7 +11,7 @@ use super::{
     News,
     space::{Presence, Scene, Sighting, SpaceState, SpaceView},
 };
-use crate::domain::{
+use crate::{
     hints::Hint,
     id_map::IdMap,
     observation::ZoneView,

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use parking_crds::alert_rule::{Metric, Op, Threshold as Spec};
 
 use super::Truth;
-use crate::domain::observation::ZoneView;
+use crate::observation::ZoneView;
 
 /// Parts of one in which values are written.
 const SCALE: i128 = 1_000_000_000;

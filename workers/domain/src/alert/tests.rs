@@ -16,7 +16,7 @@ use parking_crds::{
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::observation::{DeviceSignal, DeviceState, SessionChange, ZoneFact, ZoneView};
+use crate::observation::{DeviceSignal, DeviceState, SessionChange, ZoneFact, ZoneView};
 
 const ZONE: Uuid = Uuid::from_u128(1);
 const SENSOR: Uuid = Uuid::from_u128(11);

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{condition::Condition, instance::State, record::AlertRecord, rule::RuleSet};
-use crate::domain::{id_map::IdMap, observation::ZoneView};
+use crate::{id_map::IdMap, observation::ZoneView};
 
 /// One alert instance within a zone: a rule and what of the zone it is about (nil: the zone itself).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,7 +17,7 @@ use super::{
     rule::Rule,
     zone::{Cause, Instance, InstanceId},
 };
-use crate::domain::observation::Observed;
+use crate::observation::Observed;
 
 /// Most events named as causes of one record.
 const MAX_CAUSES: usize = 5;

@@ -26,7 +26,7 @@ use super::{
     record::{Body, Record},
     sequence_window::{Seen, SequenceWindow},
 };
-use crate::ports::state_store::BlockKey;
+use crate::block_key::BlockKey;
 
 /// The limits of `spec.events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,7 +297,7 @@ impl ZoneWindows {
 }
 
 /// Serialises a block; the types of this crate always can be.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {
+pub fn encode<T: Serialize>(value: &T) -> Bytes {
     encode_again(value, 0)
 }
 

@@ -3,6 +3,7 @@
 //! Must not name an I/O crate, a clock, a thread or a task; a test keeps it so.
 
 pub mod alert;
+pub mod block_key;
 pub mod calendar;
 pub mod generator;
 pub mod hints;

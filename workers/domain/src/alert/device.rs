@@ -19,7 +19,7 @@ use super::{
     sweep_key,
     zone::{Cause, InstanceId, WatchedDevice},
 };
-use crate::domain::{
+use crate::{
     hints::Hint,
     observation::{DeviceSignal, DeviceState},
 };

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::alert::{InstanceCounts, instance::State},
-    ports::state_store::BlockKey,
+    alert::{InstanceCounts, instance::State},
+    block_key::BlockKey,
 };
 
 /// What a store would hold.

@@ -10,7 +10,7 @@ use super::{
     session::{EndKind, SessionRecordType, Stay},
     zone::Counters,
 };
-use crate::domain::{observation::SessionChange, record::Record};
+use crate::{observation::SessionChange, record::Record};
 
 /// What is known of the space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,7 +53,7 @@ use super::{
     hints::{Hint, Hints},
     observation::{Observed, SessionChange, Subject, ZoneFact},
 };
-use crate::ports::state_store::BlockKey;
+use crate::block_key::BlockKey;
 
 /// What the engine needs to know of its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,10 +20,7 @@ use super::{
     stay::armed_for,
     zone::{Instance, InstanceId, Stay, WatchedDevice, ZoneMemory},
 };
-use crate::{
-    domain::{id_map::IdMap, observation::ZoneView, verdict::encode_again},
-    ports::state_store::BlockKey,
-};
+use crate::{block_key::BlockKey, id_map::IdMap, observation::ZoneView, verdict::encode_again};
 
 /// A stored block cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ use super::{
     record::{Body, Record},
     verdict::encode_again,
 };
-use crate::ports::state_store::BlockKey;
+use crate::block_key::BlockKey;
 
 /// Tracks the zones of one partition.
 #[derive(Clone, Debug)]
