@@ -70,8 +70,8 @@ impl Metrics {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?, Kind::Gauge)
     }
 
-    /// A gauge of an instant, seconds since 1970, for each combination of labels.
-    pub fn instant(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    /// A gauge of seconds, as of an instant since 1970, for each combination of labels.
+    pub fn gauge_of_seconds(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
         self.register(GaugeVec::new(Opts::new(name, help), labels)?, Kind::Gauge)
     }
 

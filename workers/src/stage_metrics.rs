@@ -30,7 +30,7 @@ impl PartitionMetrics {
     /// The same, of a role that knows event time.
     pub(crate) fn with_watermark(self, metrics: &Metrics) -> prometheus::Result<Self> {
         Ok(Self {
-            watermark: Some(metrics.instant(
+            watermark: Some(metrics.gauge_of_seconds(
                 "parking_watermark_timestamp_seconds",
                 "How far event time has come in what is committed, since 1970; in a replay that is the replayed time.",
                 LABELS,

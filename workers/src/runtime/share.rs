@@ -122,6 +122,7 @@ where
             silence: self.silence.clone(),
             board: self.board.clone(),
             orders,
+            begun: self.silence.clock.monotonic(),
         };
         let abort = self.stages.spawn(async move {
             work.unless_ordered(work.silence.clock.pause(after)).await;
@@ -204,6 +205,7 @@ struct Work<S> {
     silence: Silence,
     board: ShareBoard,
     orders: watch::Receiver<Order>,
+    begun: Millis,
 }
 
 impl<S: Stage> Work<S> {
@@ -232,6 +234,7 @@ impl<S: Stage> Work<S> {
         self.stands(partition);
         match turn {
             Turn::Advanced => {
+                self.first_record(partition);
                 tokio::task::yield_now().await;
                 Ok(self.silence.clock.monotonic())
             }
@@ -292,6 +295,13 @@ impl<S: Stage> Work<S> {
             if committed.is_some() {
                 (standing.trouble, standing.lost) = (None, false);
             }
+        });
+    }
+
+    fn first_record(&self, partition: Partition) {
+        let since = self.silence.clock.monotonic() - self.begun;
+        self.board.change(source(partition), |standing| {
+            standing.first_record_after.get_or_insert(Duration::from_millis(since));
         });
     }
 

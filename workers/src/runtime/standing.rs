@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use parking_crds::event::Millis;
+use parking_crds::{duration::Duration, event::Millis};
 
 use super::{
     occupancy::Totals,
@@ -35,6 +35,8 @@ pub struct Standing {
     pub zones: Option<u64>,
     /// Bytes of the state when it was last read from the store: when it was taken over, and with each snapshot.
     pub state_bytes: Option<u64>,
+    /// From its assignment to its first record that was handled; the wait for one is in it.
+    pub first_record_after: Option<Duration>,
 }
 
 /// Where work on partitions is written down. A clone is the same board.

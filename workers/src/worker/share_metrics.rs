@@ -3,10 +3,10 @@
 //! Must not keep anything: it is made for each answer, so that a partition that went elsewhere leaves no trace.
 
 use parking_crds::role::Role;
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use crate::{
-    metrics::{Metrics, level},
+    metrics::{Metrics, level, seconds},
     ports::event_log::{Offset, StreamPartition},
     runtime::{occupancy::Totals, standing::Standing},
     stage_metrics::{PartitionMetrics, RestartMetrics, VerdictMetrics},
@@ -28,6 +28,7 @@ struct StageMetrics {
     rebuilds: IntCounterVec,
     rebuilt: IntGaugeVec,
     bytes: IntGaugeVec,
+    first_record: GaugeVec,
 }
 
 const LABELS: &[&str] = &["role", "stream", "partition"];
@@ -99,6 +100,11 @@ impl StageMetrics {
                 "Bytes of the state when it was last read from the store: at a takeover, and with each snapshot.",
                 LABELS,
             )?,
+            first_record: metrics.gauge_of_seconds(
+                "parking_stage_first_record_seconds",
+                "From the assignment of a partition to its first record that was handled; the wait for one is in it.",
+                LABELS,
+            )?,
         })
     }
 
@@ -110,6 +116,9 @@ impl StageMetrics {
         }
         if let Some(bytes) = standing.state_bytes {
             self.bytes.with_label_values(labels).set(level(bytes));
+        }
+        if let Some(after) = standing.first_record_after {
+            self.first_record.with_label_values(labels).set(seconds(after.millis()));
         }
     }
 }

@@ -13,6 +13,7 @@ mod city;
 #[allow(dead_code, reason = "shared with the tests of the lake")]
 mod endpoint;
 mod faults;
+mod idle;
 mod lake;
 mod place;
 mod process;

@@ -32,8 +32,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
-        let (signal, process) = (format!("-{signal}"), self.child.id().to_string());
+        let (signal, process) = (format!("-{signal}"), self.id().to_string());
         assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
     }
 

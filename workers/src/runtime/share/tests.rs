@@ -13,6 +13,7 @@ use crate::{
     adapters::memory::{MemoryClock, MemoryEventLog, MemoryObjectStore, MemoryStateStore},
     ports::{
         ErrorKind, PortError,
+        clock::Clock,
         event_log::{EventLog, Records},
         membership::Release,
         state_store::{BlockKey, Commit, Outcome, StageKey, StateStore, Stored, Token},
@@ -232,6 +233,29 @@ fn futures_now(peek: impl Future<Output = PortResult<Option<Stored>>>) -> Option
         std::task::Poll::Ready(answer) => answer.unwrap(),
         std::task::Poll::Pending => panic!("a store in memory waited"),
     }
+}
+
+#[tokio::test]
+async fn how_long_the_first_record_took_is_told_once() {
+    let world = World::new(&["a"]).await;
+    let told = |board: &BTreeMap<StreamPartition, Standing>| board.get(&source(0))?.first_record_after;
+    world
+        .run(async {
+            world.store.broken.lock().unwrap().push(0);
+            world.tell.send(Change::Assigned(vec![0])).unwrap();
+            world.until(|board| board.get(&source(0)).is_some_and(|one| one.trouble.is_some())).await;
+            assert_eq!(told(&world.board.read()), None);
+            world.clock.advance(Duration::from_millis(250));
+            world.store.broken.lock().unwrap().clear();
+            world.until(|board| told(board).is_some()).await;
+            let (first, at) = (told(&world.board.read()), world.clock.monotonic());
+            assert_eq!(first, Some(Duration::from_millis(at)));
+            let records: Records = [b"b".as_slice()].into_iter().collect();
+            world.log.append(vec![(source(0), records)]).await.unwrap();
+            world.until(|board| board[&source(0)].committed.is_some()).await;
+            assert_eq!(told(&world.board.read()), first);
+        })
+        .await;
 }
 
 #[tokio::test]
