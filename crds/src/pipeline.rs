@@ -24,7 +24,7 @@ mod route;
 mod worker;
 
 pub use events::Events;
-pub use kafka::{ExternalKafka, Kafka, SaslMechanism, SecurityProtocol, StrimziKafka};
+pub use kafka::{ExternalKafka, GroupProtocol, Kafka, SaslMechanism, SecurityProtocol, StrimziKafka};
 pub use lifecycle::{DeletionPolicy, Lifecycle, Phase, Retention};
 pub use object_store::ObjectStore;
 pub use redis::{ExternalRedis, ManagedRedis, Redis, RedisTls};

@@ -229,6 +229,7 @@ fn worker_config(
         log: backend::log(id, &spec.kafka, role)?,
         streams: Stream::ALL.into_iter().map(|stream| (stream, id.topic(stream))).collect(),
         group: id.group(role),
+        group_protocol: spec.kafka.group_protocol.unwrap_or_default(),
         store: backend::store(id, &spec.redis)?,
         lake: backend::lake(id, &spec.object_store),
         events: event_settings(pipeline),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     duration::Duration,
     names::{BucketName, GroupName, KeyPrefix, ObjectName, TopicName},
-    pipeline::{IngestLimits, Route, SaslMechanism, SecurityProtocol},
+    pipeline::{GroupProtocol, IngestLimits, Route, SaslMechanism, SecurityProtocol},
     role::Role,
     stream::Stream,
     topology::PipelineId,
@@ -34,6 +34,9 @@ pub struct WorkerConfig {
     pub streams: BTreeMap<Stream, TopicName>,
     /// Consumer group whose committed offsets serve lag and tooling.
     pub group: GroupName,
+    /// How its members share partitions.
+    #[serde(default, skip_serializing_if = "GroupProtocol::is_default")]
+    pub group_protocol: GroupProtocol,
     /// Where state is kept.
     pub store: Store,
     /// Where tables and snapshots are kept.

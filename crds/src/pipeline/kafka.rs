@@ -21,6 +21,30 @@ pub struct Kafka {
     /// Any other cluster; topics are made by the operator with the given credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalKafka>,
+    /// How the workers of a role share its partitions, Kafka's `group.protocol`. With `consumer` the brokers decide
+    /// when a silent worker is gone (`group.consumer.session.timeout.ms`, 45 s if nobody changed it). Default:
+    /// `classic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_protocol: Option<GroupProtocol>,
+}
+
+/// How the members of a consumer group share partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::leave_text_to_the_field)]
+pub enum GroupProtocol {
+    /// A member assigns: any broker; a worker that is silent for 15 s is gone, one that restarts is expected back.
+    #[default]
+    Classic,
+    /// The brokers assign (KIP-848): Kafka 4.0 or later; no member waits for another one.
+    Consumer,
+}
+
+impl GroupProtocol {
+    /// Whether it is the default, which no configuration needs to say.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A Kafka cluster run by Strimzi.

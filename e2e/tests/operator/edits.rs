@@ -33,6 +33,7 @@ const EDITED: &[Row<'_>] = &[
     ("networkPolicy.extraIngress", "NetworkPolicy city-alert", r#"{"in":"extra"}"#),
     ("networkPolicy.extraEgress", "NetworkPolicy city-alert", r#"{"out":"extra"}"#),
     ("kafka.strimzi.listener", WORKER, ".svc:9094"),
+    ("kafka.groupProtocol", WORKER, "groupProtocol: consumer"),
     ("redis.external.sentinels", WORKER, "- other.redis:26379"),
     ("redis.external.masterName", WORKER, "masterName: another"),
     ("redis.external.credentialsSecretRef.name", WORKER, "credentials: redis"),
@@ -262,6 +263,7 @@ fn edit(pipeline: &mut Value) {
     let secret = |name: &str| json!({"name": name});
     let spec = &mut pipeline["spec"];
     spec["kafka"]["strimzi"]["listener"] = json!("scram");
+    spec["kafka"]["groupProtocol"] = json!("consumer");
     spec["redis"]["external"] = json!({
         "sentinels": ["other.redis:26379"], "masterName": "another",
         "credentialsSecretRef": secret("redis"), "sentinelCredentialsSecretRef": secret("sentinels"),

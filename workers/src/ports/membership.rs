@@ -5,7 +5,7 @@
 //! - **M2** A partition that is asked back is given to nobody else before it is released, or the member took too
 //!   long. One that was lost may be somebody else's already: only the state store's fence protects it (S2).
 //! - **M3** A member that is back under its name within the group's patience gets its partitions back, and no
-//!   other member is disturbed.
+//!   other member is disturbed. (Not under Kafka's protocol `consumer`, where members have no names here.)
 
 use std::fmt;
 

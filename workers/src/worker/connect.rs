@@ -89,6 +89,7 @@ pub(super) fn membership(config: &WorkerConfig, _: Stream) -> Result<Arc<dyn Mem
 fn kafka_settings(config: &WorkerConfig) -> Result<KafkaSettings, WorkerError> {
     Ok(KafkaSettings {
         group: config.group.to_string(),
+        group_protocol: config.group_protocol,
         client_id: format!("parking-{}-{}", config.pipeline.name, config.role),
         topics: config.streams.iter().map(|(stream, topic)| (*stream, topic.to_string())).collect(),
         partitions: u32::from(config.events.partitions),
@@ -121,6 +122,7 @@ fn cluster(field: &'static str, log: &Log, secrets: &str) -> Result<KafkaSetting
         login,
         ca,
         group: String::new(),
+        group_protocol: parking_crds::pipeline::GroupProtocol::default(),
         client_id: String::new(),
         topics: std::collections::BTreeMap::new(),
         partitions: 0,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use parking_crds::pipeline::{SaslMechanism, SecurityProtocol};
+use parking_crds::pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol};
 use parking_e2e::kafka::{Kafka, SecuredListener};
 use parking_workers::{adapters::kafka::KafkaSettings, ports::event_log::Stream};
 use rdkafka::{
@@ -116,6 +116,7 @@ impl Topics {
             login: None,
             ca: None,
             group: self.prefix.clone(),
+            group_protocol: GroupProtocol::default(),
             client_id: "test".to_owned(),
             topics: Stream::ALL
                 .into_iter()

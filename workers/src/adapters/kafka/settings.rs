@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use parking_crds::pipeline::{SaslMechanism, SecurityProtocol};
+use parking_crds::pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol};
 use rdkafka::ClientConfig;
 
 use crate::ports::event_log::{Partition, Stream};
@@ -39,6 +39,8 @@ pub struct KafkaSettings {
     pub ca: Option<String>,
     /// Consumer group of the role.
     pub group: String,
+    /// How its members share partitions.
+    pub group_protocol: GroupProtocol,
     /// How brokers name this client in their logs and quotas.
     pub client_id: String,
     /// Topic of each stream.
@@ -122,12 +124,21 @@ impl KafkaSettings {
         config
             .set("group.id", &self.group)
             .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "15000")
-            .set("heartbeat.interval.ms", "3000");
-        if let Some(instance) = instance {
-            config.set("group.instance.id", instance);
+            .set("enable.auto.offset.store", "false");
+        match self.group_protocol {
+            GroupProtocol::Classic => {
+                config
+                    .set("partition.assignment.strategy", "cooperative-sticky")
+                    .set("session.timeout.ms", "15000")
+                    .set("heartbeat.interval.ms", "3000");
+                if let Some(instance) = instance {
+                    config.set("group.instance.id", instance);
+                }
+            }
+            // A name would be held against who was killed: the brokers refuse him until they miss the one before.
+            GroupProtocol::Consumer => {
+                config.set("group.protocol", "consumer");
+            }
         }
         config
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
 
-use parking_crds::pipeline::{SaslMechanism, SecurityProtocol};
+use parking_crds::pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -94,6 +94,7 @@ impl Place {
             login: None,
             ca: None,
             group: name.clone(),
+            group_protocol: GroupProtocol::default(),
             client_id: "parking-bench".to_owned(),
             topics,
             partitions: PARTITIONS,
