@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     fs::{self, File},
@@ -11,6 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
+use bytes::Bytes;
 use parking_crds::duration::Duration;
 use parking_workers::{
     adapters::embedded::{DataFolder, OpenError, SystemClock, open},
@@ -18,11 +20,14 @@ use parking_workers::{
         ErrorKind,
         clock::Clock,
         event_log::{EventLog, Parts, Records, Stream, StreamPartition},
+        state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
     },
 };
 use tempfile::tempdir;
+use uuid::Uuid;
 
 const AT: StreamPartition = StreamPartition { stream: Stream::Events, partition: 0 };
+const STAGE: StageKey = StageKey { role: "occupancy", partition: 0 };
 const FOLDER: &str = "PARKING_TEST_FOLDER";
 
 fn append_of(records: Records) -> Parts {
@@ -158,6 +163,68 @@ async fn l1_after_a_torn_write_a_prefix_is_left_or_the_folder_is_refused() {
     kept.sort_unstable();
     kept.dedup();
     assert!(kept.len() > 5, "cuts fall between appends: {kept:?}");
+}
+
+/// One more record and a commit that read it, each as large as a few sectors; answers what the store then holds.
+async fn go_on(folder: &DataFolder, token: Token, step: u64) -> Stored {
+    let (log, store) = (folder.event_log(), folder.state_store());
+    log.append(append_of([format!("{step} ").repeat(100)].into_iter().collect())).await.unwrap();
+    let block = Bytes::from(format!("{step} ").repeat(200));
+    let entry = OutboxEntry { seq: step, stream: Stream::Sessions, record: Bytes::from(step.to_string()) };
+    let commit = Commit {
+        token,
+        log_id: log.log_id(Stream::Events).await.unwrap(),
+        base: step,
+        next: step + 1,
+        blocks: vec![(BlockKey { class: 0, id: u128::from(step % 3) }, Some(block))],
+        outbox: vec![entry],
+    };
+    assert_eq!(store.commit(&STAGE, commit).await.unwrap(), Outcome::Stored);
+    store.peek(&STAGE).await.unwrap().unwrap()
+}
+
+/// How many steps a folder holds: those and no others. `None` where it is refused.
+async fn steps_after(folder: &Path, states: &[Stored]) -> Option<usize> {
+    let opened = match open(folder, "city", 1) {
+        Ok(opened) => opened,
+        Err(OpenError::Damaged { .. }) => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let records = read_all(&opened.event_log()).await;
+    let stored = opened.state_store().peek(&STAGE).await.unwrap().filter(|stored| stored.next_offset > 0);
+    let steps = stored.as_ref().map_or(0, |stored| usize::try_from(stored.next_offset).unwrap());
+    assert_eq!(stored.as_ref(), steps.checked_sub(1).map(|last| &states[last]), "a commit is whole");
+    assert!(records.len() == steps || records.len() == steps + 1, "{} records, {steps} steps", records.len());
+    Some(steps)
+}
+
+/// In the ordinary run some of the places, else all: `PARKING_EVERY_BYTE=1`.
+#[tokio::test]
+async fn row_15_a_journal_that_is_cut_or_flipped_anywhere_near_its_end_leaves_a_prefix_or_is_refused() {
+    let between = if env::var_os("PARKING_EVERY_BYTE").is_some() { 1 } else { 61 };
+    let folder = tempdir().unwrap();
+    let opened = open(folder.path(), "city", 1).unwrap();
+    let (token, _) = opened.state_store().claim(&STAGE, Uuid::from_u128(1)).await.unwrap();
+    let (mut states, mut found, mut refused) = (Vec::new(), BTreeMap::<usize, u64>::new(), 0);
+    for step in 0..6 {
+        states.push(go_on(&opened, token, step).await);
+        let (journal, bytes) = newest_journal(folder.path());
+        for place in (bytes.len().saturating_sub(4 << 10)..bytes.len()).step_by(between) {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1 << (place % 8);
+            for torn in [&bytes[..place], &flipped] {
+                let copy = tempdir().unwrap();
+                copy_folder(folder.path(), copy.path(), &journal);
+                fs::write(copy.path().join(journal.strip_prefix(folder.path()).unwrap()), torn).unwrap();
+                match steps_after(copy.path(), &states).await {
+                    Some(steps) => *found.entry(steps).or_default() += 1,
+                    None => refused += 1,
+                }
+            }
+        }
+    }
+    println!("places by the steps that were left: {found:?}, refused: {refused}");
+    assert!(found.len() > 3, "places fall between the steps");
 }
 
 /// The folder waits a second for a slow disk, and what is settled is counted a little later: whoever needs the memory

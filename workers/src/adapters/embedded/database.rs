@@ -20,7 +20,7 @@ use super::{
     clock::SystemClock,
     event_log::EmbeddedEventLog,
     folder::{self, HeldFolder, OpenError},
-    keys,
+    journal, keys,
     object_store::FolderObjectStore,
     state_store::EmbeddedStateStore,
     writer::{self, Work},
@@ -186,6 +186,7 @@ pub fn open(data_dir: &Path, pipeline: &str, partitions: Partition) -> Result<Da
     if folder.is_new() && path.try_exists().map_err(io_failed)? {
         fs::remove_dir_all(&path).map_err(io_failed)?;
     }
+    journal::check(&path).map_err(|error| open_error(data_dir, fjall::Error::Io(error)))?;
     let tables = open_tables(&path).map_err(failed)?;
     let log_id = if folder.is_new() {
         let log_id = make_log_id(&tables).map_err(failed)?;

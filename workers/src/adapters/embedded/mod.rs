@@ -10,6 +10,7 @@ mod clock;
 mod database;
 mod event_log;
 mod folder;
+mod journal;
 mod keys;
 mod object_store;
 mod state_store;
