@@ -1,7 +1,7 @@
 //! The bench on a real Kafka, a real Redis and a real object store: small, so that its answers are checked with every
 //! change; `make bench` runs it in full.
 
-#![cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+#![cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "lake_on_s3/endpoint.rs"]

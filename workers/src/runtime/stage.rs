@@ -12,7 +12,7 @@ mod keep;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_crds::{duration::Duration, event::Millis};
+use parking_crds::{duration::Duration, event::Millis, worker_config::CommitSettings};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -81,6 +81,18 @@ impl Default for CommitLimits {
             age: Duration::from_secs(1),
             outbox_delay: None,
             fetch_bytes: 1 << 20,
+        }
+    }
+}
+
+impl From<CommitSettings> for CommitLimits {
+    /// Those of a worker.
+    fn from(settings: CommitSettings) -> Self {
+        Self {
+            outputs: usize::try_from(settings.max_blocks).unwrap_or(usize::MAX),
+            age: settings.interval,
+            outbox_delay: Some(settings.outbox_delay),
+            ..Self::default()
         }
     }
 }
