@@ -65,7 +65,6 @@ impl Spark {
     }
 
     /// One round.
-    #[expect(clippy::disallowed_methods, reason = "the process is waited for on a thread that may block")]
     pub(super) async fn run(&mut self, input: &Streams, counts: &Counts) -> Result<(), BenchError> {
         let topic = input.settings.topics.get(&Stream::Events).cloned().unwrap_or_default();
         let (folder, brokers) = (self.folder.clone(), input.settings.bootstrap_servers.clone());

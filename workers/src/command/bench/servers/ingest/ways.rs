@@ -36,7 +36,7 @@ pub(super) async fn http(role: &Role, records: &[Bytes]) -> Result<(), BenchErro
             .concat();
         let request = client.post(&url).header("content-type", "application/x-ndjson");
         let sent = request.header("authorization", Role::authorization()).body(body).send();
-        async {
+        async move {
             match sent.await.map_err(sending)?.status() {
                 StatusCode::ACCEPTED => Ok(()),
                 status => Err(BenchError::Wrong(format!("a request was answered with {status}"))),
@@ -50,7 +50,7 @@ pub(super) async fn http(role: &Role, records: &[Bytes]) -> Result<(), BenchErro
 pub(super) async fn grpc(role: &Role, records: &[Bytes]) -> Result<(), BenchError> {
     let endpoint = Endpoint::new(format!("http://{}", role.address)).map_err(sending)?;
     let mut client = Grpc::new(endpoint.connect().await.map_err(sending)?);
-    let (answered, room) = async_room();
+    let (answered, room) = room_for_requests();
     let requests: Vec<_> = (0..)
         .zip(records.chunks(REQUEST))
         .map(|(sequence, records)| PublishRequest { sequence, records: records.to_vec() })
@@ -71,7 +71,8 @@ pub(super) async fn grpc(role: &Role, records: &[Bytes]) -> Result<(), BenchErro
 }
 
 /// Says so each time that a request was answered, and for as many as may be under way before.
-fn async_room() -> (futures::channel::mpsc::UnboundedSender<()>, impl Stream<Item = ()> + Send + 'static) {
+fn room_for_requests()
+-> (futures::channel::mpsc::UnboundedSender<()>, impl Stream<Item = ()> + Send + 'static) {
     let (answered, told) = futures::channel::mpsc::unbounded();
     (answered, stream::repeat(()).take(IN_FLIGHT).chain(told))
 }
@@ -110,6 +111,6 @@ async fn pause() {
     tokio::time::sleep(LOOK_AGAIN).await;
 }
 
-fn sending(error: impl std::error::Error) -> BenchError {
+fn sending(error: impl std::error::Error + 'static) -> BenchError {
     BenchError::Sending(crate::sentence::sentence(&error))
 }
