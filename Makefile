@@ -7,6 +7,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/parking/target
 export PARKING_TOOLS ?= $(HOME)/.cache/parking/tools
 export PARKING_PYTHON ?= $(PARKING_TOOLS)/python/bin/python
+export PARKING_SPARK ?= $(PARKING_TOOLS)/spark
 
 # Always the whole workspace: cargo then unifies features once, and demo, tests and checks share every build.
 cargo_flags := --locked --workspace
@@ -129,6 +130,7 @@ $(features:%=features-%): features-%:
 .PHONY: bench
 bench: ## Measure throughput, start and memory, alone and on servers, every answer checked (release build, 10 GB of disk)
 	@.ci/install all
+	@.ci/install spark
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all
 	cargo test $(cargo_flags) --release --test bench_on_servers -- --ignored --nocapture

@@ -21,7 +21,7 @@ use crate::ports::ErrorKind;
 
 /// What the interface's description says; made from it.
 #[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated")]
-mod generated {
+pub(crate) mod generated {
     include!("grpc/generated/parking.ingest.v1.rs");
 }
 

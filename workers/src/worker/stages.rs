@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_crds::{
     role::Role,
-    worker_config::{CommitSettings, EventSettings, WorkerConfig},
+    worker_config::{EventSettings, WorkerConfig},
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -93,7 +93,7 @@ impl Surroundings {
             idle_after: Some(config.events.idle_after),
             tenant: config.pipeline.name.to_string(),
         };
-        let (commit, make) = (commit_limits(config.commit), Arc::new(make));
+        let (commit, make) = (CommitLimits::from(config.commit), Arc::new(make));
         let snapshots =
             SnapshotPlace { objects: connect::objects(&config)?, limits: SnapshotLimits::default() };
         let runner = move |partition| {
@@ -121,14 +121,5 @@ pub(super) fn limits(events: EventSettings) -> EventLimits {
         allowed_lateness: events.allowed_lateness,
         max_age: events.max_age,
         max_ahead: events.max_ahead,
-    }
-}
-
-fn commit_limits(commit: CommitSettings) -> CommitLimits {
-    CommitLimits {
-        outputs: usize::try_from(commit.max_blocks).unwrap_or(usize::MAX),
-        age: commit.interval,
-        outbox_delay: Some(commit.outbox_delay),
-        ..CommitLimits::default()
     }
 }

@@ -11,7 +11,7 @@ mod memory;
 mod oracle;
 mod pipeline;
 mod scenario;
-#[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+#[cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
 mod servers;
 mod stages;
 mod start;
@@ -23,8 +23,10 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use self::child::Child;
-#[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
-pub use self::servers::{LatencyFigures, Machine, ServerArgs, ServerFigures, Way};
+#[cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
+pub use self::servers::{
+    IngestFigures, LatencyFigures, Machine, ServerArgs, ServerFigures, SparkFigures, Way,
+};
 pub use self::{memory::MemoryFigures, pipeline::PipelineFigures, start::StartFigures, track::TrackFigures};
 use crate::{adapters::embedded::OpenError, ports::PortError, runtime::stage::StageError};
 
@@ -43,7 +45,7 @@ pub struct BenchArgs {
     /// A folder on the disk to measure, 10 GB free; the bench cleans up. [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+    #[cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
     #[command(flatten)]
     servers: ServerArgs,
 }
@@ -61,7 +63,7 @@ enum Part {
     /// Memory of a million watched spaces.
     Memory,
     /// The same city through servers of yours: a Kafka, a Redis with Sentinel, a bucket.
-    #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+    #[cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
     Servers,
     /// The hot path alone, for an instruction counter.
     #[value(hide = true)]
@@ -99,6 +101,12 @@ pub enum BenchError {
     /// A stage failed.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// Ingest did not start, or stopped.
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::IngestError),
+    /// A sender was turned away.
+    #[error("sending to ingest failed: {0}")]
+    Sending(String),
     /// A task panicked.
     #[error("a task ended without a result: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -156,7 +164,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), BenchError> {
             let figures = runtime.block_on(memory::measure(&data))?;
             show(arguments, &figures, &figures.rows())
         }
-        #[cfg(all(feature = "kafka", feature = "redis", feature = "s3"))]
+        #[cfg(all(feature = "grpc", feature = "kafka", feature = "redis", feature = "s3"))]
         Part::Servers => {
             let figures = runtime.block_on(servers::measure(&arguments.servers, arguments.events))?;
             show(arguments, &figures, &figures.rows())

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     BenchError,
     oracle::{Alert as ToldAlert, Answer, Oracle, View},
-    scenario::{PARTITIONS, Scenario},
+    scenario::{NAME, PARTITIONS, Scenario},
 };
 use crate::{
     adapters::embedded::{DataFolder, SystemClock},
@@ -24,6 +24,7 @@ use crate::{
     },
     runtime::{
         occupancy::{TOTALS_BLOCK, Totals},
+        rest::Silence,
         role::{Duty, RoleStage, Together},
         stage::{CommitLimits, StagePorts, StageRunner, Turn},
     },
@@ -31,16 +32,19 @@ use crate::{
 
 const READ_BYTES: usize = 1 << 20;
 
-/// Where the stages work.
+/// Where the stages work, and when they commit.
 #[derive(Clone)]
 pub(super) struct Ports {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) store: Arc<dyn StateStore>,
+    pub(super) commit: CommitLimits,
 }
 
 impl Ports {
+    /// As `parking up` has them.
     pub(super) fn of(folder: &DataFolder) -> Self {
-        Self { log: Arc::new(folder.event_log()), store: Arc::new(folder.state_store()) }
+        let (log, store) = (Arc::new(folder.event_log()), Arc::new(folder.state_store()));
+        Self { log, store, commit: CommitLimits::default() }
     }
 }
 
@@ -52,14 +56,13 @@ pub(super) struct Runners(Vec<Runner>);
 impl Runners {
     #[expect(clippy::disallowed_methods, reason = "owners of the bench get their names here")]
     pub(super) fn new(scenario: &Scenario, ports: &Ports) -> Self {
-        let Ports { log, store } = ports.clone();
+        let Ports { log, store, commit } = ports.clone();
         let ports = StagePorts { log, store, clock: Arc::new(SystemClock::new()) };
-        let limits = CommitLimits::default();
         let runner = |partition| {
             let (judged, inventory) = (scenario.limits, Arc::clone(&scenario.inventory));
             let (rules, settings) = (Arc::clone(&scenario.rules), Scenario::settings(partition));
             let make = move || RoleStage::together(judged, &inventory, &rules, settings.clone());
-            StageRunner::new(ports.clone(), partition, limits, make, Uuid::new_v4)
+            StageRunner::new(ports.clone(), partition, commit, make, Uuid::new_v4)
         };
         Self((0..PARTITIONS).map(runner).collect())
     }
@@ -79,10 +82,12 @@ impl Runners {
 }
 
 async fn run_to(mut runner: Runner, end: Offset) -> Result<Runner, BenchError> {
+    let clock = Arc::new(SystemClock::new());
+    let silence = Silence { clock, idle_after: None, tenant: NAME.to_owned() };
     loop {
         match runner.turn().await? {
             Turn::Idle if runner.next_offset().is_some_and(|next| next >= end) => return Ok(runner),
-            Turn::Idle | Turn::Waiting => runner.wait().await?,
+            Turn::Idle | Turn::Waiting => drop(silence.rest(&runner, 0).await?),
             Turn::Advanced => tokio::task::yield_now().await,
             Turn::Fenced => return Err(BenchError::Wrong("a stage was fenced by nobody".to_owned())),
         }
@@ -119,9 +124,19 @@ pub(super) async fn ends(ports: &Ports) -> Result<Vec<Offset>, BenchError> {
 pub(super) async fn read_all(
     log: &dyn EventLog,
     at: StreamPartition,
-    mut take: impl FnMut(&[u8]) + Send,
+    take: impl FnMut(&[u8]) + Send,
 ) -> Result<u64, BenchError> {
-    let mut next = 0;
+    read_from(log, at, 0, take).await
+}
+
+/// Hands the records from an offset on to `take`; answers the offset after the last.
+pub(super) async fn read_from(
+    log: &dyn EventLog,
+    at: StreamPartition,
+    from: Offset,
+    mut take: impl FnMut(&[u8]) + Send,
+) -> Result<Offset, BenchError> {
+    let mut next = from;
     loop {
         let fetched = log.read(at, next, READ_BYTES).await?;
         if fetched.records.is_empty() {

@@ -15,6 +15,7 @@ use super::{
         scenario::{PARTITIONS, Scenario},
         stages::{Runners, expected, found, join, spawn},
     },
+    ServerArgs,
     place::{Place, Streams},
 };
 use crate::{
@@ -61,17 +62,32 @@ struct Origin {
 /// When the records of a partition were to be sent: the first offset of each sending.
 type Sent = Vec<Vec<(Offset, Instant)>>;
 
+/// Where the stages keep their state.
+#[derive(Clone, Copy)]
+pub(super) enum Keeping {
+    InMemory,
+    InRedis,
+}
+
 pub(super) async fn measure(
     place: &Place,
     scenario: &Scenario,
-    rate: u64,
-    seconds: u64,
+    arguments: &ServerArgs,
+    keeping: Keeping,
 ) -> Result<LatencyFigures, BenchError> {
-    let streams = place.streams("latency").await?;
+    let (rate, seconds) = (arguments.rate, arguments.seconds);
+    let name = match keeping {
+        Keeping::InMemory => "latency-loose",
+        Keeping::InRedis => "latency-exact",
+    };
+    let streams = place.streams(name).await?;
     let sendings = make(scenario, rate, seconds)?;
     let events = sendings.iter().flatten().map(|(_, records)| records.len() as u64).sum();
     let ends = ends_of(&sendings);
-    let ports = streams.in_redis(place)?;
+    let ports = match keeping {
+        Keeping::InMemory => streams.in_memory(),
+        Keeping::InRedis => streams.in_redis(place)?,
+    };
     let (heard, alerts) = listen(&streams).await?;
     let stages = Runners::new(scenario, &ports).run_to(&ends);
     let (sent, ran) = tokio::join!(send(&streams, sendings), stages);
@@ -202,11 +218,11 @@ async fn hear(
 
 impl LatencyFigures {
     /// Lines for people.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self, how: &str) -> Vec<Row> {
         let Self { rate, events, alerts, p50_ms, p99_ms, longest_ms, sender_behind_ms } = self;
         vec![
             row(
-                "event → alert, open loop",
+                format!("event → alert, {how}"),
                 format!("{rate} events/s wanted, {events} sent, {alerts} alerts"),
             ),
             row("  half, 99 of 100, longest", format!("{p50_ms:.1} ms, {p99_ms:.1} ms, {longest_ms:.1} ms")),

@@ -17,6 +17,7 @@ use super::{
         gauge::{Spent, Stopwatch},
         stages::decode_all,
     },
+    counts::Counts,
     place::Streams,
     timed,
 };
@@ -32,7 +33,7 @@ struct Named {
 
 /// Takes one record after the other, parses it, counts it by zone, and lets the client commit.
 #[expect(clippy::disallowed_methods, reason = "the loop blocks, and what runs it names its group")]
-pub(super) async fn plain(input: &Streams, records: u64) -> Result<Spent, BenchError> {
+pub(super) async fn plain(input: &Streams, expected: &Counts) -> Result<Spent, BenchError> {
     let topic = input.settings.topics.get(&Stream::Events).cloned().unwrap_or_default();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &input.settings.bootstrap_servers)
@@ -41,7 +42,10 @@ pub(super) async fn plain(input: &Streams, records: u64) -> Result<Spent, BenchE
         .create()
         .map_err(BenchError::scenario)?;
     consumer.subscribe(&[&topic]).map_err(BenchError::scenario)?;
-    tokio::task::spawn_blocking(move || count_all(&consumer, records)).await?
+    let records = expected.records();
+    let (counts, spent) = tokio::task::spawn_blocking(move || count_all(&consumer, records)).await??;
+    expected.check_all(counts.into_iter())?;
+    Ok(spent)
 }
 
 /// A poll may end early with news that are no record.
@@ -56,8 +60,10 @@ fn next(consumer: &BaseConsumer) -> Result<BorrowedMessage<'_>, BenchError> {
     }
 }
 
-fn count_all(consumer: &BaseConsumer, records: u64) -> Result<Spent, BenchError> {
-    let mut counts = HashMap::<Option<Uuid>, u64>::new();
+type ByZone = HashMap<Option<Uuid>, u64>;
+
+fn count_all(consumer: &BaseConsumer, records: u64) -> Result<(ByZone, Spent), BenchError> {
+    let mut counts = ByZone::new();
     let mut count_next = || {
         let message = next(consumer)?;
         let named = serde_json::from_slice::<Named>(message.payload().unwrap_or_default());
@@ -70,16 +76,15 @@ fn count_all(consumer: &BaseConsumer, records: u64) -> Result<Spent, BenchError>
     for _ in 1..records {
         count_next()?;
     }
-    let (spent, counted) = (watch.stop(), counts.values().sum());
-    if counted == records { Ok(spent) } else { Err(miscounted(counted, records)) }
+    let spent = watch.stop();
+    Ok((counts, spent))
 }
 
 /// Reads all partitions side by side, and parses each record once.
 pub(super) async fn read_and_parse(input: &Streams, records: u64) -> Result<Spent, BenchError> {
     let (read, spent) = timed(decode_all(&input.in_memory())).await?;
-    if read == records { Ok(spent) } else { Err(miscounted(read, records)) }
-}
-
-fn miscounted(found: u64, expected: u64) -> BenchError {
-    BenchError::Wrong(format!("{found} records were read of {expected}"))
+    if read == records {
+        return Ok(spent);
+    }
+    Err(BenchError::Wrong(format!("{read} records were read of {records}")))
 }

@@ -4,16 +4,22 @@
 //! topics are deleted. Invariants: rounds alternate, and a figure is the median of its rounds; every round's answer is
 //! checked by the `oracle`, or by the counts that the oracle gave.
 
+mod counts;
 mod drain;
+mod ingest;
 mod latency;
 mod loops;
+mod machine;
 mod place;
+mod spark;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-pub use self::latency::LatencyFigures;
-use self::place::Place;
+use self::{counts::Counts, latency::Keeping, place::Place, spark::Spark};
+pub use self::{ingest::IngestFigures, latency::LatencyFigures, machine::Machine, spark::SparkFigures};
 use super::{
     BenchError, Row,
     folder::{Filled, fill},
@@ -38,6 +44,9 @@ pub struct ServerArgs {
     /// `servers`: name of the master at the sentinel.
     #[arg(long, value_name = "NAME", default_value = "parking-master")]
     master: String,
+    /// `servers`: replicas of the Redis that must have a commit before it counts.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    wait_replicas: u8,
     /// `servers`: URL of the object store; its keys are `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
     #[arg(long, value_name = "URL", required_if_eq("part", "servers"))]
     s3: Option<String>,
@@ -53,6 +62,9 @@ pub struct ServerArgs {
     /// `servers`: for how many seconds.
     #[arg(long, value_name = "N", default_value_t = 20)]
     seconds: u64,
+    /// `servers`: a folder with Spark, to compare with: `python/bin/python` has pyspark, `jars` what it reads Kafka with.
+    #[arg(long, value_name = "DIR")]
+    spark: Option<PathBuf>,
 }
 
 /// Medians over the rounds.
@@ -81,34 +93,21 @@ pub struct ServerFigures {
     pub archive: Way,
     /// Bytes in the table of events for each of its rows.
     pub lake_bytes_per_event: f64,
-    /// From the time an event was to be sent to its alert.
+    /// Replicas that must have a commit before it counts.
+    pub wait_replicas: u8,
+    /// From the time an event was to be sent to its alert, exactly once.
     pub latency: LatencyFigures,
+    /// The same at least once.
+    pub latency_at_least_once: LatencyFigures,
+    /// Records from outside into the log.
+    pub ingest: IngestFigures,
+    /// Where a Spark was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spark: Option<SparkFigures>,
     /// Records that the oracle and the stages accepted.
     pub accepted: u64,
     /// Alerts that both raised.
     pub alerts: u64,
-}
-
-/// The machine and the versions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Machine {
-    /// Processors that this process may use.
-    pub processors: usize,
-    /// Version of `parking`.
-    pub parking: String,
-    /// Version of librdkafka.
-    pub librdkafka: String,
-}
-
-impl Machine {
-    fn this() -> Self {
-        Self {
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
-            parking: env!("CARGO_PKG_VERSION").to_owned(),
-            librdkafka: rdkafka::util::get_rdkafka_version().1,
-        }
-    }
 }
 
 /// A way through the topic.
@@ -127,10 +126,6 @@ struct Rounds(Vec<Spent>);
 
 impl Rounds {
     fn median(&self, records: u64) -> Way {
-        let median = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied()
-        };
         Way {
             events_per_second: median(self.0.iter().map(|spent| spent.rate(records)).collect())
                 .unwrap_or_default(),
@@ -139,6 +134,12 @@ impl Rounds {
             ),
         }
     }
+}
+
+/// That in the middle; none of nothing.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// Fills a topic, goes every way through it in turns, and then measures latency.
@@ -154,11 +155,13 @@ async fn measure_at(place: &Place, arguments: &ServerArgs, events: u64) -> Resul
     let input = place.streams("input").await?;
     let (filled, appends) = fill(input.log.as_ref(), &mut scenario.feed()?, events).await?;
     let oracle = expected(&input.in_memory(), &scenario).await?;
+    let counts = Counts::of(&input.in_memory(), &oracle).await?;
+    let mut spark = arguments.spark.as_deref().map(Spark::at);
     let [mut plain, mut parse, mut loose, mut exact, mut archive] = [(); 5].map(|()| Rounds::default());
     let mut lake = drain::Archived::default();
     for round in 0..arguments.rounds.max(1) {
         progress(round, arguments.rounds);
-        plain.0.push(loops::plain(&input, filled.records).await?);
+        plain.0.push(loops::plain(&input, &counts).await?);
         parse.0.push(loops::read_and_parse(&input, filled.records).await?);
         let streams = place.outputs(&input, &format!("loose-{round}")).await?;
         loose.0.push(drain::stages(&streams.in_memory(), &scenario, &oracle).await?);
@@ -166,10 +169,13 @@ async fn measure_at(place: &Place, arguments: &ServerArgs, events: u64) -> Resul
         exact.0.push(drain::stages(&streams.in_redis(place)?, &scenario, &oracle).await?);
         lake = drain::archive(place, &streams, &scenario, &oracle).await?;
         archive.0.extend(lake.spent);
+        if let Some(spark) = &mut spark {
+            spark.run(&input, &counts).await?;
+        }
     }
     let records = filled.records;
     Ok(ServerFigures {
-        machine: Machine::this(),
+        machine: place.machine().await?,
         events: records,
         bytes: filled.bytes,
         rounds: arguments.rounds,
@@ -180,14 +186,21 @@ async fn measure_at(place: &Place, arguments: &ServerArgs, events: u64) -> Resul
         exactly_once: exact.median(records),
         archive: archive.median(records),
         lake_bytes_per_event: per(lake.bytes, to_f64(lake.rows)),
-        latency: latency::measure(place, &scenario, arguments.rate, arguments.seconds).await?,
+        wait_replicas: arguments.wait_replicas,
+        latency: latency::measure(place, &scenario, arguments, Keeping::InRedis).await?,
+        latency_at_least_once: latency::measure(place, &scenario, arguments, Keeping::InMemory).await?,
+        ingest: ingest::measure(place, &scenario, events, arguments.rounds).await?,
+        spark: spark.map(Spark::figures),
         accepted: oracle.accepted,
         alerts: oracle.alerts.len() as u64,
     })
 }
 
 fn progress(round: usize, rounds: usize) {
-    eprintln!("round {} of {rounds}: plain loop, parsing, at least once, exactly once, archive", round + 1);
+    eprintln!(
+        "round {} of {rounds}: plain loop, parsing, at least once, exactly once, archive, Spark",
+        round + 1
+    );
 }
 
 fn append_rate(filled: Filled, appends: &[Spent]) -> f64 {
@@ -201,32 +214,35 @@ async fn timed<T>(way: impl Future<Output = Result<T, BenchError>>) -> Result<(T
     Ok((done, watch.stop()))
 }
 
+fn way_row(name: &str, way: &Way) -> Row {
+    let processor = way
+        .cpu_seconds_per_million
+        .map_or_else(String::new, |cpu| format!(", {cpu:.2} s of processor for a million"));
+    row(name, format!("{:.0} events/s{processor}", way.events_per_second))
+}
+
 impl ServerFigures {
     /// Lines for people.
     pub(super) fn rows(&self) -> Vec<Row> {
         let size = per(self.bytes, to_f64(self.events));
-        let way = |name: &str, way: &Way| {
-            let processor = way
-                .cpu_seconds_per_million
-                .map_or_else(String::new, |cpu| format!(", {cpu:.2} s of processor for a million"));
-            row(name, format!("{:.0} events/s{processor}", way.events_per_second))
-        };
         let ratio = |over: &Way, under: &Way| over.events_per_second / under.events_per_second.max(1.0);
-        let Machine { processors, parking, librdkafka } = &self.machine;
         let mut rows = vec![
-            row("machine", format!("{processors} processors, parking {parking}, librdkafka {librdkafka}")),
+            row("machine", self.machine.line()),
             row("topic", format!("{} events of {size:.0} bytes, medians of {}", self.events, self.rounds)),
             row("append, acknowledged by all", format!("{:.0} events/s", self.append_events_per_second)),
-            way("a plain loop: parse and count", &self.plain_loop),
-            way("read and parse in batches", &self.read_and_parse),
-            way("occupancy + alert, at least once", &self.at_least_once),
-            way("occupancy + alert, exactly once", &self.exactly_once),
+            way_row("a plain loop: parse and count", &self.plain_loop),
+            way_row("read and parse in batches", &self.read_and_parse),
+            way_row("occupancy + alert, at least once", &self.at_least_once),
+            way_row("occupancy + alert, exactly once", &self.exactly_once),
             row("  times the plain loop", format!("{:.2}", ratio(&self.exactly_once, &self.plain_loop))),
             row("  of at least once", format!("{:.2}", ratio(&self.exactly_once, &self.at_least_once))),
-            way("archive of all tables", &self.archive),
+            way_row("archive of all tables", &self.archive),
             row("  bytes for an event", format!("{:.1}", self.lake_bytes_per_event)),
         ];
-        rows.extend(self.latency.rows());
+        rows.extend(self.spark.iter().flat_map(SparkFigures::rows));
+        rows.extend(self.latency.rows(&format!("exactly once, {} replicas waited for", self.wait_replicas)));
+        rows.extend(self.latency_at_least_once.rows("at least once"));
+        rows.extend(self.ingest.rows());
         rows.push(row(
             "checked by the oracle",
             format!("{} accepted, {} alerts, in every round", self.accepted, self.alerts),

@@ -2,26 +2,34 @@
 
 use std::{collections::BTreeMap, env, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
 
-use parking_crds::pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol};
+use parking_crds::{
+    pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol},
+    worker_config::CommitSettings,
+};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
 };
+use redis::FromRedisValue as _;
 use uuid::Uuid;
 
 use super::{
     super::{BenchError, scenario::PARTITIONS, stages::Ports},
-    ServerArgs,
+    Machine, ServerArgs,
 };
 use crate::{
     adapters::{
         kafka::{KafkaEventLog, KafkaSettings},
         memory::MemoryStateStore,
-        redis::{RedisSettings, RedisStateStore},
+        redis::{RedisCommands, RedisSettings, RedisStateStore},
         s3::{S3Credentials, S3Limits, S3Settings},
     },
-    ports::event_log::{EventLog, Stream},
+    ingest::RedisCalls as _,
+    ports::{
+        event_log::{EventLog, Stream},
+        state_store::StateStore,
+    },
 };
 
 /// No call of the log waits longer.
@@ -61,13 +69,9 @@ impl Place {
             ca: None,
             limits: S3Limits::default(),
         };
-        Ok(Self {
-            kafka: given(&arguments.kafka),
-            redis: RedisSettings::new(vec![sentinel], arguments.master.clone(), prefix),
-            s3,
-            run,
-            topics: Mutex::default(),
-        })
+        let mut redis = RedisSettings::new(vec![sentinel], arguments.master.clone(), prefix);
+        redis.wait_replicas = arguments.wait_replicas;
+        Ok(Self { kafka: given(&arguments.kafka), redis, s3, run, topics: Mutex::default() })
     }
 
     /// New streams.
@@ -132,6 +136,20 @@ impl Place {
         ClientConfig::new().set("bootstrap.servers", &self.kafka).create().map_err(BenchError::scenario)
     }
 
+    /// Keys in the Redis that belong to streams.
+    pub(super) fn redis_of(&self, streams: &Streams) -> Result<RedisSettings, BenchError> {
+        let prefix = format!("{}:", streams.name).parse().map_err(BenchError::scenario)?;
+        Ok(RedisSettings { prefix, ..self.redis.clone() })
+    }
+
+    /// The machine, with what the Redis tells of itself.
+    pub(super) async fn machine(&self) -> Result<Machine, BenchError> {
+        let commands = RedisCommands::open(self.redis.clone()).map_err(BenchError::scenario)?;
+        let told = commands.call(redis::cmd("INFO").arg("server")).await?;
+        let told = String::from_redis_value(told).ok();
+        Ok(Machine::with(told.as_deref()))
+    }
+
     /// A place for a lake.
     pub(super) fn lake(&self, name: &str) -> Result<S3Settings, BenchError> {
         let prefix = format!("{}/{name}/", self.run).parse().map_err(BenchError::scenario)?;
@@ -155,13 +173,17 @@ async fn open_when_known(settings: &KafkaSettings) -> Result<Arc<dyn EventLog>, 
 impl Streams {
     /// With a state that dies with the process.
     pub(super) fn in_memory(&self) -> Ports {
-        Ports { log: Arc::clone(&self.log), store: Arc::new(MemoryStateStore::default()) }
+        self.with(Arc::new(MemoryStateStore::default()))
+    }
+
+    /// Commits are those of a worker that nobody tuned.
+    fn with(&self, store: Arc<dyn StateStore>) -> Ports {
+        Ports { log: Arc::clone(&self.log), store, commit: CommitSettings::default().into() }
     }
 
     /// With a state in the Redis.
     pub(super) fn in_redis(&self, place: &Place) -> Result<Ports, BenchError> {
-        let prefix = format!("{}:", self.name).parse().map_err(BenchError::scenario)?;
-        let store = RedisStateStore::open(RedisSettings { prefix, ..place.redis.clone() });
-        Ok(Ports { log: Arc::clone(&self.log), store: Arc::new(store.map_err(BenchError::scenario)?) })
+        let store = RedisStateStore::open(place.redis_of(self)?);
+        Ok(self.with(Arc::new(store.map_err(BenchError::scenario)?)))
     }
 }
