@@ -127,17 +127,8 @@ impl Drop for Row {
     }
 }
 
-const HEADINGS: [&str; 9] = [
-    "row",
-    "fault",
-    "times",
-    "lost, doubled, wrong",
-    "median",
-    "p99",
-    "longest",
-    "target",
-    "holds",
-];
+const HEADINGS: [&str; 9] =
+    ["row", "fault", "times", "lost, doubled, wrong", "median", "p99", "longest", "target", "holds"];
 
 /// All lines of the file, by row, each row's in the order that they were left in.
 ///
@@ -197,7 +188,8 @@ mod tests {
     #[test]
     fn a_row_that_misses_its_target_is_marked_and_one_whose_checks_failed_too() {
         let whole = Line { is_whole: true, ..line(3, 2) };
-        let failed = Line { row: 19, fault: "poison".to_owned(), recoveries: Vec::new(), target: None, ..line(4, 2) };
+        let failed =
+            Line { row: 19, fault: "poison".to_owned(), recoveries: Vec::new(), target: None, ..line(4, 2) };
         let text = table(&[whole, failed]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(

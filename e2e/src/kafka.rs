@@ -189,7 +189,10 @@ enum Second {
     /// Encrypted and with a login.
     Secured(SocketAddr),
     /// In the clear, told to be elsewhere.
-    Hidden { address: SocketAddr, told: SocketAddr },
+    Hidden {
+        address: SocketAddr,
+        told: SocketAddr,
+    },
 }
 
 impl Second {

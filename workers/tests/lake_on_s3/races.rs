@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use parking_e2e::fault_table::Row;
 use parking_workers::{
     adapters::lake::DeltaLake,
     ports::{
@@ -25,6 +26,7 @@ async fn writers(count: u32) -> Vec<Arc<Readable>> {
 
 /// Each round all writers base the same step on the same snapshot, of one table after the other.
 async fn race(rounds: u64) {
+    let mut row = Row::new(13, "16 writers race for one commit of the lake", None);
     let writers = writers(WRITERS).await;
     for (round, table) in (0..rounds).zip(Table::ALL.into_iter().cycle()) {
         let base = writers[0].snapshot(table).await.unwrap();
@@ -48,6 +50,8 @@ async fn race(rounds: u64) {
         files += writers[0].visible(table).await.len();
     }
     assert_eq!(files, usize::try_from(rounds).unwrap());
+    row.add(files, &[]);
+    row.is_whole().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +60,7 @@ async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_hundred_rounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: make soak runs it"]
 async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_thousand_rounds() {
     race(1_000).await;
 }

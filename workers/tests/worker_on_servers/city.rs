@@ -240,12 +240,7 @@ impl City {
     }
 
     /// The same, at a pace while it is not yet calm.
-    pub(crate) async fn flow_to(
-        &self,
-        ingest: &str,
-        calm: watch::Receiver<bool>,
-        over: watch::Sender<bool>,
-    ) {
+    pub(crate) async fn flow_to(&self, ingest: &str, calm: watch::Receiver<bool>, over: watch::Sender<bool>) {
         let flow = Flow { ingest: ingest.to_owned(), key: KEY, tenant: self.deployment.name() };
         flow.run(readings(&self.deployment), calm, over).await;
     }

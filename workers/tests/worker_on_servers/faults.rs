@@ -13,6 +13,7 @@ mod workers;
 use std::{env, time::Duration};
 
 use parking_crds::{duration::Duration as Length, role::Role};
+use parking_e2e::fault_table;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -119,4 +120,12 @@ impl Run {
         drop(workers);
         times
     }
+}
+
+#[test]
+#[ignore = "make soak prints what its rows left"]
+fn the_table_of_faults() {
+    let lines = fault_table::lines().unwrap();
+    print!("\n{}", fault_table::table(&lines));
+    assert!(lines.iter().all(|line| line.is_whole), "a row failed");
 }

@@ -58,7 +58,12 @@ pub(crate) struct Flow {
 impl Flow {
     /// Sends at its pace until `calm` is true, then the rest, and the end of it. Tells `over` when nothing is left
     /// that could be sent at that pace.
-    pub(crate) async fn run(&self, mut source: Replay, calm: watch::Receiver<bool>, over: watch::Sender<bool>) {
+    pub(crate) async fn run(
+        &self,
+        mut source: Replay,
+        calm: watch::Receiver<bool>,
+        over: watch::Sender<bool>,
+    ) {
         let paced = source.total().unwrap().saturating_sub(HELD_BACK);
         let mut sent = 0;
         while !*calm.borrow() && sent < paced {

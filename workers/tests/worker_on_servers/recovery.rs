@@ -12,7 +12,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    convert::Infallible,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -23,14 +24,14 @@ use parking_crds::{
 };
 use parking_workers::{
     adapters::kafka::KafkaEventLog,
-    ports::event_log::{Offset, Stream, StreamPartition, all_bounds},
+    ports::event_log::{Offset, Stream, all_bounds},
 };
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::process::Process;
 
 /// Longest absence, beside other tests.
-const LONGEST: Duration = Duration::from_mins(2);
+const LONGEST: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The recoveries of one run, several at a time.
@@ -124,40 +125,49 @@ impl View {
     async fn until_past(&self, role: Role) {
         let (input, asked) = (input(role), Instant::now());
         let marks = self.ends(input).await;
-        loop {
-            let is_over = *self.over.borrow();
-            let reached = match role {
-                Role::Ingest => self.ends(input).await,
-                _ => self.positions(role, input).await,
-            };
-            let mut pairs = reached.iter().zip(&marks);
-            if pairs.all(|(reached, mark)| reached > mark || is_over && reached == mark) {
-                return;
+        let reached = Mutex::new(vec![0; marks.len()]);
+        let past = async {
+            loop {
+                let is_over = *self.over.borrow();
+                if role == Role::Ingest {
+                    let ends = self.ends(input).await;
+                    reached.lock().unwrap().clone_from(&ends);
+                }
+                let now = reached.lock().unwrap().clone();
+                let mut pairs = now.iter().zip(&marks);
+                if pairs.all(|(reached, mark)| reached > mark || is_over && reached == mark) {
+                    return;
+                }
+                assert!(asked.elapsed() < LONGEST, "{role} stands at {now:?}, not beyond {marks:?}");
+                tokio::time::sleep(LOOK).await;
             }
-            assert!(asked.elapsed() < LONGEST, "{role} stands at {reached:?}, not beyond {marks:?}");
-            tokio::time::sleep(LOOK).await;
+        };
+        // Who is held still keeps nobody from looking at the others.
+        let looks = self.workers[&role].iter().map(|address| look(address, input, &reached));
+        tokio::select! {
+            () = past => {}
+            _ = join_all(looks) => {}
         }
-    }
-
-    /// How far the ready workers of a role have come on each partition.
-    async fn positions(&self, role: Role, input: Stream) -> Vec<Offset> {
-        let mut positions = vec![0; usize::try_from(self.partitions).unwrap()];
-        for status in self.statuses(role).await {
-            if status.phase != WorkerPhase::Running {
-                continue;
-            }
-            for report in status.partitions.iter().filter(|report| report.stream == input) {
-                let reached = &mut positions[usize::from(report.partition)];
-                *reached = report.position.max(*reached);
-            }
-        }
-        positions
     }
 
     /// What those of a role tell who answer.
     async fn statuses(&self, role: Role) -> Vec<WorkerStatus> {
         let asked = self.workers[&role].iter().map(|address| status(address));
         join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+/// Writes down how far a worker has come on each partition, whenever it is ready.
+async fn look(address: &str, input: Stream, reached: &Mutex<Vec<Offset>>) -> Infallible {
+    loop {
+        if let Some(status) = status(address).await.filter(|status| status.phase == WorkerPhase::Running) {
+            let mut reached = reached.lock().unwrap();
+            for report in status.partitions.iter().filter(|report| report.stream == input) {
+                let known = &mut reached[usize::from(report.partition)];
+                *known = report.position.max(*known);
+            }
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -172,5 +182,5 @@ const fn input(role: Role) -> Stream {
 /// What a worker tells of itself, if it answers.
 async fn status(address: &str) -> Option<WorkerStatus> {
     let asked = reqwest::Client::new().get(format!("http://{address}/status"));
-    asked.timeout(Duration::from_secs(1)).send().await.ok()?.json().await.ok()
+    asked.timeout(Duration::from_secs(5)).send().await.ok()?.json().await.ok()
 }
