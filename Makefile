@@ -112,7 +112,7 @@ soak-kills:
 	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
 
 soak-races:
-	cargo test $(cargo_flags) --test lake_on_s3 thousand -- --ignored --nocapture
+	PARKING_RACES=1000 cargo test $(cargo_flags) --test lake_on_s3 row_ -- --nocapture
 
 soak-rows:
 	PARKING_KILLS=1000 PARKING_RECOVERY_KILLS=100 PARKING_ZOMBIES=200 PARKING_BROKER_RESTARTS=20 PARKING_MASTERS=20 \

@@ -162,7 +162,9 @@ pub fn table(lines: &[Line]) -> String {
     };
     add(HEADINGS.map(str::to_owned).to_vec());
     add(widths.map(|width| "-".repeat(width)).to_vec());
-    rows.into_iter().for_each(|cells| add(cells.to_vec()));
+    for cells in rows {
+        add(cells.to_vec());
+    }
     text
 }
 

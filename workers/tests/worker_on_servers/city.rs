@@ -120,7 +120,11 @@ impl City {
 
     /// On these servers, which the test may disturb.
     pub(crate) async fn on(broker: &Broker, redis: &Redis) -> Self {
-        let deployment = birmingham();
+        Self::of(birmingham(), broker, redis).await
+    }
+
+    /// Of another example.
+    pub(crate) async fn of(deployment: Deployment, broker: &Broker, redis: &Redis) -> Self {
         let topics = Topics::random(i32::try_from(deployment.partitions()).unwrap());
         let mut settings = topology::topic_settings();
         // A test that takes its time shall find what it wrote.

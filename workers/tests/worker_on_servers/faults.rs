@@ -1,11 +1,12 @@
 //! Faults of processes, servers and networks while a city runs, numbered as in the table of faults: what it leaves is
 //! what nothing disturbed.
 //!
-//! Each row prints its line of the table of faults; how its recoveries are measured stands in `recovery`. Rows 2, 15
-//! and 18 are the simulation's as well, which has every step and the clock in its hand: here row 2 kills within
-//! recoveries, and the clock of the machine is left alone.
+//! Each row prints its line of the table of faults; how its recoveries are measured stands in `recovery`. Elsewhere
+//! stand what needs no servers: every step of row 2, and the clock of row 18, which `simulation` has in its hand; rows
+//! 14 to 16, which are of the embedded log (`embedded_durability`). How much row 20 takes is measured by `parking bench`.
 
 mod bucket;
+mod events;
 mod network;
 mod servers;
 mod workers;
