@@ -69,7 +69,7 @@ pub(super) const SILENCES: [Fault; 4] = [
 pub(super) const SILENCE: Duration = Duration::from_secs(17);
 
 fn cuts() -> usize {
-    usize::try_from(number("PARKING_CUTS", 5)).unwrap()
+    usize::try_from(number("PARKING_CUTS", 3)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
