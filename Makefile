@@ -94,15 +94,39 @@ instructions: ## Write the baseline of instructions an event, after a change tha
 	cargo build $(cargo_flags) --bin parking
 	PARKING_GENERATE=1 cargo test $(cargo_flags) --test instructions -- --include-ignored
 
-.PHONY: soak
-soak: ## Kill a running pipeline 200 times (release build) and the operator at every write, compare every result
+soaks := $(addprefix soak-,start kills races rows operator)
+
+# Each row of the table of faults leaves a line there.
+soak $(soaks) soak-table: export PARKING_FAULT_TABLE := $(CARGO_TARGET_DIR)/fault-table.ndjson
+
+.PHONY: soak $(soaks)
+soak: ## Do to a running city all that the table of faults names, so often that a rare mistake shows; print the table (hours)
+	@rm -f $(PARKING_FAULT_TABLE)
+	@status=0; for part in $(soaks); do $(MAKE) $$part || status=1; done; $(MAKE) soak-table; exit $$status
+
+soak-start:
 	@.ci/install all
 	cargo build $(cargo_flags) --release --bin parking
-	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
 	cargo build $(cargo_flags) --bins
-	PARKING_KILLS=1000 PARKING_BROKER_RESTARTS=20 PARKING_MASTERS=20 \
+
+soak-kills:
+	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
+
+soak-races:
+	PARKING_RACES=1000 cargo test $(cargo_flags) --test lake_on_s3 row_ -- --nocapture
+	PARKING_EVERY_BYTE=1 cargo test $(cargo_flags) --test embedded_durability row_ -- --nocapture
+
+soak-rows:
+	PARKING_KILLS=1000 PARKING_RECOVERY_KILLS=100 PARKING_ZOMBIES=200 PARKING_BROKER_RESTARTS=20 PARKING_MASTERS=20 \
+		PARKING_CUTS=100 \
 		cargo test $(cargo_flags) --test worker_on_servers row_ -- --include-ignored --nocapture --test-threads=1
+
+soak-operator:
 	cargo test $(cargo_flags) --test operator -- --ignored --nocapture
+
+.PHONY: soak-table
+soak-table: ## Print what the last soak found
+	@cargo test --quiet $(cargo_flags) --test worker_on_servers the_table_of_faults -- --ignored --nocapture
 
 features := grpc kafka redis s3
 

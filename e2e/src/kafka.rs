@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     held::{Held, free_address},
     locate::kafka_jars,
+    proxy::Proxy,
     wait::eventually,
 };
 
@@ -54,7 +55,7 @@ impl Kafka {
     /// # Errors
     /// When a program is missing or it does not listen in time; the message quotes what it printed.
     pub fn start() -> io::Result<Self> {
-        Self::start_in(folder()?, free_address()?, None)
+        Self::start_in(folder()?, free_address()?, Second::None)
     }
 
     /// Starts it with a second listener, encrypted and with a login.
@@ -64,15 +65,27 @@ impl Kafka {
     pub fn start_secured() -> io::Result<(Self, SecuredListener)> {
         let (folder, secured) = (folder()?, free_address()?);
         let ca = make_keys(folder.path())?;
-        let kafka = Self::start_in(folder, free_address()?, Some(secured))?;
+        let kafka = Self::start_in(folder, free_address()?, Second::Secured(secured))?;
         let (username, password) = USER;
         let listener = SecuredListener { bootstrap_servers: secured.to_string(), ca, username, password };
         Ok((kafka, listener))
     }
 
-    fn start_in(folder: TempDir, address: SocketAddr, secured: Option<SocketAddr>) -> io::Result<Self> {
+    /// Starts it with a second listener that is reached through a proxy alone: whoever connects to the proxy stays
+    /// behind it, whatever the broker tells of itself.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_behind_proxy() -> io::Result<(Self, Proxy)> {
+        let hidden = free_address()?;
+        let proxy = Proxy::start(hidden)?;
+        let second = Second::Hidden { address: hidden, told: proxy.address() };
+        Ok((Self::start_in(folder()?, free_address()?, second)?, proxy))
+    }
+
+    fn start_in(folder: TempDir, address: SocketAddr, second: Second) -> io::Result<Self> {
         let settings = folder.path().join("server.properties");
-        fs::write(&settings, properties(folder.path(), address, secured, free_address()?))?;
+        fs::write(&settings, properties(folder.path(), address, second, free_address()?))?;
         format(&settings)?;
         let mut command = java()?;
         command.arg("kafka.Kafka").arg(&settings);
@@ -169,33 +182,56 @@ fn folder() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("parking-kafka-").tempdir()
 }
 
-fn properties(
-    folder: &Path,
-    address: SocketAddr,
-    secured: Option<SocketAddr>,
-    controller: SocketAddr,
-) -> String {
-    let data = folder.join("data");
-    let (also, security) = secured.map_or_else(Default::default, |secured| {
-        let keys = folder.join("keys.p12");
-        let security = format!(
-            "sasl.enabled.mechanisms=SCRAM-SHA-512
+/// What the broker listens on besides.
+#[derive(Clone, Copy)]
+enum Second {
+    None,
+    /// Encrypted and with a login.
+    Secured(SocketAddr),
+    /// In the clear, told to be elsewhere.
+    Hidden {
+        address: SocketAddr,
+        told: SocketAddr,
+    },
+}
+
+impl Second {
+    /// Its lines, what it adds to the listeners, and to those that are told of.
+    fn properties(self, folder: &Path) -> (String, String, String) {
+        match self {
+            Self::None => <_>::default(),
+            Self::Secured(address) => {
+                let keys = folder.join("keys.p12");
+                let lines = format!(
+                    "sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PKCS12
 ssl.keystore.location={}
 ssl.keystore.password={KEYS}
 ",
-            keys.display()
-        );
-        (format!(",SASL_SSL://{secured}"), security)
-    });
+                    keys.display()
+                );
+                let also = format!(",SASL_SSL://{address}");
+                (lines, also.clone(), also)
+            }
+            Self::Hidden { address, told } => {
+                (String::new(), format!(",HIDDEN://{address}"), format!(",HIDDEN://{told}"))
+            }
+        }
+    }
+}
+
+fn properties(folder: &Path, address: SocketAddr, second: Second, controller: SocketAddr) -> String {
+    let data = folder.join("data");
+    let (security, also, told) = second.properties(folder);
     format!(
         "{security}process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 listeners=PLAINTEXT://{address}{also},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{address}{told}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,HIDDEN:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 log.dirs={}
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0

@@ -4,6 +4,7 @@
 //! It drives the system only from outside (files, ports, signals) and never links a package under test.
 //! Nothing here waits for a fixed time: every wait has a condition and a deadline.
 
+pub mod fault_table;
 pub mod held;
 pub mod kafka;
 pub mod kubernetes;

@@ -311,6 +311,21 @@ impl Redis {
         node.ok_or_else(|| io::Error::other("no such server"))?.restart(&config)
     }
 
+    /// Lets the sentinels name another address than the master's own, such as a proxy's.
+    ///
+    /// # Errors
+    /// When one of them does not answer.
+    pub fn name_master(&self, address: SocketAddr) -> io::Result<()> {
+        let (name, port) = (&self.options.master_name, address.port().to_string());
+        let quorum = (self.sentinels.len() / 2 + 1).to_string();
+        for sentinel in self.sentinels() {
+            self.ask::<String>(sentinel, &["SENTINEL", "REMOVE", name])?;
+            let host = address.ip().to_string();
+            self.ask::<String>(sentinel, &["SENTINEL", "MONITOR", name, &host, &port, &quorum])?;
+        }
+        Ok(())
+    }
+
     /// Removes all keys from the master.
     ///
     /// # Errors

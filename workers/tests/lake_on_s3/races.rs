@@ -1,7 +1,8 @@
 //! Many writers at once: of one commit there is one winner, and disjoint ones all win.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, env, sync::Arc};
 
+use parking_e2e::fault_table::Row;
 use parking_workers::{
     adapters::lake::DeltaLake,
     ports::{
@@ -23,8 +24,12 @@ async fn writers(count: u32) -> Vec<Arc<Readable>> {
     (0..count).map(open).collect()
 }
 
-/// Each round all writers base the same step on the same snapshot, of one table after the other.
-async fn race(rounds: u64) {
+/// Each round all writers base the same step on the same snapshot, of one table after the other. Whoever hears nothing
+/// in time does not know whether it won: what the tables show at the end decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_of_sixteen_writers_exactly_one_commits_in_each_round() {
+    let rounds = env::var("PARKING_RACES").map_or(100, |rounds| rounds.parse().unwrap());
+    let mut row = Row::new(13, "16 writers race for one commit of the lake", None);
     let writers = writers(WRITERS).await;
     for (round, table) in (0..rounds).zip(Table::ALL.into_iter().cycle()) {
         let base = writers[0].snapshot(table).await.unwrap();
@@ -36,29 +41,41 @@ async fn race(rounds: u64) {
                 let (file, _) = writer.sample(&format!("{round}-{number}"), 1);
                 let positions = BTreeMap::from([(0, Position { last_offset: round, watermark: None })]);
                 let commit = TableCommit { base, files: vec![file], positions };
-                writer.commit(table, commit).await.unwrap()
+                writer.commit(table, commit).await
             });
         }
-        let outcomes = racers.join_all().await;
-        let winners = outcomes.iter().filter(|outcome| **outcome != Committed::Conflict).count();
-        assert_eq!(winners, 1, "round {round}");
+        let (mut winners, mut unsure) = (0, 0);
+        for outcome in racers.join_all().await {
+            match outcome {
+                Ok(Committed::Yes(_)) => winners += 1,
+                Ok(Committed::Conflict) => {}
+                Err(error) => {
+                    assert_eq!(error.kind, ErrorKind::Ambiguous, "round {round}: {error:?}");
+                    unsure += 1;
+                }
+            }
+        }
+        assert!(
+            winners == 1 || winners == 0 && unsure > 0,
+            "round {round}: {winners} won, {unsure} are unsure"
+        );
     }
-    let mut files = 0;
+    let mut won = Vec::new();
     for table in Table::ALL {
-        files += writers[0].visible(table).await.len();
+        for path in writers[0].visible(table).await {
+            won.push(round_of(&path));
+        }
     }
-    assert_eq!(files, usize::try_from(rounds).unwrap());
+    won.sort_unstable();
+    assert_eq!(won, (0..rounds).collect::<Vec<_>>());
+    row.add(won.len(), &[]);
+    row.is_whole().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_hundred_rounds() {
-    race(100).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes"]
-async fn of_sixteen_writers_exactly_one_commits_in_each_of_a_thousand_rounds() {
-    race(1_000).await;
+/// The round that a file was made in, by its name.
+fn round_of(path: &str) -> u64 {
+    let name = path.rsplit('/').next().unwrap();
+    name.split('-').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

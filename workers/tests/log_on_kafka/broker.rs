@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use parking_crds::pipeline::{GroupProtocol, SaslMechanism, SecurityProtocol};
-use parking_e2e::kafka::{Kafka, SecuredListener};
+use parking_e2e::{
+    kafka::{Kafka, SecuredListener},
+    proxy::Proxy,
+};
 use parking_workers::{adapters::kafka::KafkaSettings, ports::event_log::Stream};
 use rdkafka::{
     ClientConfig,
@@ -33,6 +36,12 @@ impl Broker {
     pub(crate) fn secured() -> (Self, SecuredListener) {
         let (kafka, listener) = Kafka::start_secured().unwrap();
         (Self(kafka), listener)
+    }
+
+    /// One of its own, and the proxy that workers reach it through.
+    pub(crate) fn behind_proxy() -> (Self, Proxy) {
+        let (kafka, proxy) = Kafka::start_behind_proxy().unwrap();
+        (Self(kafka), proxy)
     }
 
     pub(crate) fn server(&mut self) -> &mut Kafka {

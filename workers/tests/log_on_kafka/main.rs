@@ -3,6 +3,7 @@
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "shared with the tests of workers")]
 mod broker;
 mod group;
 mod topology;

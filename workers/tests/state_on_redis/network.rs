@@ -26,10 +26,7 @@ fn behind_proxy() -> (Redis, Proxy) {
     let options = Options { down_after: Duration::from_mins(1), ..Options::default() };
     let redis = Redis::start(&options).unwrap();
     let proxy = Proxy::start(redis.servers()[0]).unwrap();
-    let (sentinel, name) = (redis.sentinels()[0], redis.options().master_name.clone());
-    let port = proxy.address().port().to_string();
-    redis.ask::<String>(sentinel, &["SENTINEL", "REMOVE", &name]).unwrap();
-    redis.ask::<String>(sentinel, &["SENTINEL", "MONITOR", &name, "127.0.0.1", &port, "1"]).unwrap();
+    redis.name_master(proxy.address()).unwrap();
     (redis, proxy)
 }
 

@@ -34,7 +34,6 @@ use parking_workers::{
         lake::{DeltaLake, LogSources, statistics},
         s3::S3ObjectStore,
     },
-    command::send::{SendSettings, send},
     deployment::Deployment,
     ports::{event_log::Stream, object_store::ObjectStore},
     worker::{self, WorkerError},
@@ -44,6 +43,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     broker::{Broker, Topics},
+    flow::Flow,
     lake,
     place::Place,
     process::{self, Process},
@@ -98,6 +98,8 @@ impl Worker {
 pub(crate) struct Servers {
     pub(crate) log: KafkaSettings,
     pub(crate) store: Store,
+    /// Where workers find the log, if not where the test does.
+    pub(crate) log_of_workers: Option<String>,
 }
 
 pub(crate) struct City {
@@ -107,6 +109,9 @@ pub(crate) struct City {
     pub(crate) place: Place,
     route: Route,
     pub(crate) receiver: Receiver,
+    /// Age at which a file of the lake is cut. By itself as good as none: files are then cut by the end of the input
+    /// alone, as with `parking up --until-idle`.
+    pub(crate) roll_after: Length,
 }
 
 impl City {
@@ -117,7 +122,11 @@ impl City {
 
     /// On these servers, which the test may disturb.
     pub(crate) async fn on(broker: &Broker, redis: &Redis) -> Self {
-        let deployment = birmingham();
+        Self::of(birmingham(), broker, redis).await
+    }
+
+    /// Of another example.
+    pub(crate) async fn of(deployment: Deployment, broker: &Broker, redis: &Redis) -> Self {
         let topics = Topics::random(i32::try_from(deployment.partitions()).unwrap());
         let mut settings = topology::topic_settings();
         // A test that takes its time shall find what it wrote.
@@ -149,7 +158,9 @@ impl City {
             "includeReplayed": true,
         });
         let (place, route) = (Place::new().await, serde_json::from_value(route).unwrap());
-        Self { deployment, servers: Servers { log, store }, folder, place, route, receiver }
+        let servers = Servers { log, store, log_of_workers: None };
+        let roll_after = Length::from_secs(3_600);
+        Self { deployment, servers, folder, place, route, receiver, roll_after }
     }
 
     /// Puts other rules where the workers find theirs; answers their hash.
@@ -166,7 +177,7 @@ impl City {
         let mut config = topology.worker(role).unwrap().config.clone();
         let log = &self.servers.log;
         config.log = Log::Kafka {
-            bootstrap_servers: log.bootstrap_servers.clone(),
+            bootstrap_servers: self.servers.log_of_workers.as_ref().unwrap_or(&log.bootstrap_servers).clone(),
             security_protocol: log.security_protocol,
             sasl_mechanism: log.sasl_mechanism,
             credentials: None,
@@ -176,9 +187,7 @@ impl City {
         config.group = format!("{}.{role}", log.group).parse().unwrap();
         config.store = self.servers.store.clone();
         config.lake = self.place.as_config();
-        // Files are cut by the end of the input alone, as with `parking up --until-idle`.
-        config.roll_after =
-            config.roll_after.map(|roll| RollSettings { age: Length::from_secs(3_600), ..roll });
+        config.roll_after = config.roll_after.map(|roll| RollSettings { age: self.roll_after, ..roll });
         config.routes = vec![self.route.clone()];
         // Nobody shall write ticks while a slow machine takes its time.
         config.events.idle_after = Length::from_secs(3_600);
@@ -212,32 +221,39 @@ impl City {
 
     /// Starts a worker as a process of its own, which its group knows by name.
     pub(crate) fn spawn(&self, role: Role, name: &str) -> Process {
-        let config = self.config(role);
-        let file = self.folder.path().join(format!("{name}.yaml"));
+        self.spawn_beside(role, name, name, |_| ())
+    }
+
+    /// The same, with a file of its own, as another process may have that name, and of other words.
+    pub(crate) fn spawn_beside(
+        &self,
+        role: Role,
+        name: &str,
+        file: &str,
+        change: impl FnOnce(&mut WorkerConfig),
+    ) -> Process {
+        let mut config = self.config(role);
+        change(&mut config);
+        let file = self.folder.path().join(format!("{file}.yaml"));
         fs::write(&file, config.to_yaml().unwrap()).unwrap();
         Process::start(role, name, file, config.listen)
     }
 
     /// Sends all readings, and the end of them.
     pub(crate) async fn replay(&self, ingest: &Worker) {
-        self.replay_to(&ingest.address, 1_000).await;
+        self.replay_to(&ingest.address).await;
     }
 
-    /// The same, so many in a request.
-    pub(crate) async fn replay_to(&self, ingest: &str, batch: usize) {
-        let settings = SendSettings {
-            to: format!("http://{ingest}"),
-            key: Some(KEY.to_owned()),
-            tenant: self.deployment.name(),
-            batch,
-            compression: None,
-            end_of_input: true,
-            skip: 0,
-            patience: Length::from_secs(60),
-        };
-        let clock = std::sync::Arc::new(SystemClock::new());
-        let report = send(&mut readings(&self.deployment), &settings, clock, &mut |_| ()).await.unwrap();
-        assert!(report.refused.is_empty(), "{report:?}");
+    /// The same to an address.
+    pub(crate) async fn replay_to(&self, ingest: &str) {
+        let ((_, calm), (over, _)) = (watch::channel(true), watch::channel(false));
+        self.flow_to(ingest, calm, over).await;
+    }
+
+    /// The same, at a pace while it is not yet calm.
+    pub(crate) async fn flow_to(&self, ingest: &str, calm: watch::Receiver<bool>, over: watch::Sender<bool>) {
+        let flow = Flow { ingest: ingest.to_owned(), key: KEY, tenant: self.deployment.name() };
+        flow.run(readings(&self.deployment), calm, over).await;
     }
 
     /// Puts a record into the stream of the shared Redis, as somebody would who knows no HTTP; answers its id.

@@ -58,7 +58,7 @@ async fn idle_workers_are_small_and_take_their_first_record_at_once() {
     for role in STAGES {
         workers.get_mut(&role).unwrap().kill();
     }
-    city.replay_to(&workers[&Role::Ingest].address, 1_000).await;
+    city.replay_to(&workers[&Role::Ingest].address).await;
     for role in STAGES {
         let worker = workers.get_mut(&role).unwrap();
         worker.restart();

@@ -13,11 +13,13 @@ mod city;
 #[allow(dead_code, reason = "shared with the tests of the lake")]
 mod endpoint;
 mod faults;
+mod flow;
 mod idle;
 mod lake;
 mod place;
 mod process;
 mod receiver;
+mod recovery;
 mod reference;
 mod statistics;
 #[path = "../log_on_kafka/topology.rs"]

@@ -8,12 +8,13 @@ use std::{
 };
 
 use parking_crds::role::Role;
+use parking_e2e::locate::parking;
 
 /// Longest way from the start of a worker to its first partition, beside other tests.
 const READY: Duration = Duration::from_mins(2);
 
 pub(crate) struct Process {
-    role: Role,
+    pub(crate) role: Role,
     name: String,
     config: PathBuf,
     pub(crate) address: String,
@@ -39,6 +40,11 @@ impl Process {
     pub(crate) fn signal(&self, signal: &str) {
         let (signal, process) = (format!("-{signal}"), self.id().to_string());
         assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+    }
+
+    /// Whether it runs, and ends by nobody's command.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits until it has ended.
@@ -101,7 +107,7 @@ async fn status(address: &str) -> String {
 
 fn run(role: Role, name: &str, config: &PathBuf) -> Child {
     let log = File::options().create(true).append(true).open(config.with_extension("log")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parking"));
+    let mut command = Command::new(parking().unwrap());
     command.args(["worker", role.as_str(), "--config"]).arg(config).env("POD_NAME", name);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

@@ -17,7 +17,7 @@ use parking_workers::{
         alert::{AlertRecord, AlertStatus, bare_name},
         notify::idempotency_key,
     },
-    ports::event_log::{EventLog, Stream, StreamPartition},
+    ports::event_log::{EventLog, Records, Stream, StreamPartition},
     runtime::stage::CommitLimits,
     up::{self, UpOptions},
 };
@@ -28,6 +28,8 @@ use tokio::sync::OnceCell;
 pub(crate) type Outputs = Vec<Vec<String>>;
 
 pub(crate) struct Reference {
+    /// The input, by partition, as it was read.
+    pub(crate) events: Vec<Vec<Records>>,
     pub(crate) outputs: BTreeMap<Stream, Outputs>,
     pub(crate) lake: DeltaLake,
     /// Keys of all that is to be told.
@@ -35,10 +37,13 @@ pub(crate) struct Reference {
     _data: TempDir,
 }
 
-/// The example, told to a webhook besides.
 pub(crate) fn birmingham() -> Deployment {
-    let example = PathBuf::from("../examples/birmingham");
-    let mut deployment = deployment::load(&[example]).unwrap();
+    example("birmingham")
+}
+
+/// An example, told to a webhook besides.
+pub(crate) fn example(name: &str) -> Deployment {
+    let mut deployment = deployment::load(&[PathBuf::from("../examples").join(name)]).unwrap();
     for rule in &mut deployment.rules {
         rule.spec.notify =
             Some(Box::new(Notify { routes: vec!["ops".parse().unwrap()], ..Notify::default() }));
@@ -61,12 +66,11 @@ impl Reference {
     /// The one of this test binary.
     pub(crate) async fn shared() -> &'static Self {
         static SHARED: OnceCell<Reference> = OnceCell::const_new();
-        SHARED.get_or_init(Self::of_birmingham).await
+        SHARED.get_or_init(|| Self::of(birmingham())).await
     }
 
     /// `parking up` on a data folder.
-    async fn of_birmingham() -> Self {
-        let deployment = birmingham();
+    pub(crate) async fn of(deployment: Deployment) -> Self {
         let data = tempfile::tempdir().unwrap();
         let options = UpOptions {
             data: data.path().to_owned(),
@@ -84,9 +88,10 @@ impl Reference {
             outputs.insert(stream, records(&log, stream, deployment.partitions()).await);
         }
         assert!(outputs[&Stream::Alerts].iter().flatten().any(|record| record.contains("firing")));
+        let events = chunks(&log, Stream::Events, deployment.partitions()).await;
         let source = log.log_id(Stream::Events).await.unwrap().to_string();
         let lake = DeltaLake::open(folder.lake_path(), source.as_str(), deployment.partitions()).unwrap();
-        Self { notified: notified(&outputs[&Stream::Alerts]), outputs, lake, _data: data }
+        Self { notified: notified(&outputs[&Stream::Alerts]), events, outputs, lake, _data: data }
     }
 }
 
@@ -115,16 +120,23 @@ fn notified(alerts: &Outputs) -> BTreeSet<String> {
 
 /// All records of a stream by partition.
 pub(crate) async fn records(log: &dyn EventLog, stream: Stream, partitions: u32) -> Outputs {
+    let text = |record: &[u8]| String::from_utf8(record.to_vec()).unwrap();
+    let partition = |chunks: Vec<Records>| chunks.iter().flat_map(|chunk| chunk.iter().map(text)).collect();
+    chunks(log, stream, partitions).await.into_iter().map(partition).collect()
+}
+
+/// The same, as it is read.
+async fn chunks(log: &dyn EventLog, stream: Stream, partitions: u32) -> Vec<Vec<Records>> {
     let mut all = Vec::new();
     for partition in 0..partitions {
         let (at, mut found, mut next) = (StreamPartition { stream, partition }, Vec::new(), 0);
         loop {
-            let fetched = log.read(at, next, 1 << 22).await.unwrap();
+            let fetched = log.read(at, next, 1 << 19).await.unwrap();
             if fetched.records.is_empty() {
                 break;
             }
             next = fetched.next_offset();
-            found.extend(fetched.records.iter().map(|record| String::from_utf8(record.to_vec()).unwrap()));
+            found.push(fetched.records);
         }
         all.push(found);
     }
