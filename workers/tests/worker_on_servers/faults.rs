@@ -40,11 +40,6 @@ const ROLES: [(Role, &str); 9] = [
     (Role::Notify, "notify-1"),
 ];
 
-/// Within so long a role should be back.
-const fn seconds(count: u64) -> Option<Duration> {
-    Some(Duration::from_secs(count))
-}
-
 fn number(name: &str, otherwise: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }

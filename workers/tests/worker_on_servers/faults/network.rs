@@ -9,7 +9,7 @@ use parking_e2e::{
 };
 use rand_chacha::rand_core::RngCore as _;
 
-use super::{Run, chance, number, seconds};
+use super::{Run, chance, number};
 use crate::{broker::Broker, city::City, lake::Offsets, recovery::Recoveries, reference::Reference};
 
 /// A log that workers reach through a proxy, and a city on it.
@@ -99,7 +99,8 @@ async fn row_7_answers_of_the_store_that_are_cut_in_their_midst_leave_no_doubt_b
 #[ignore = "takes minutes: make soak runs it"]
 async fn row_17_a_log_that_is_slow_half_open_or_silent_is_found_again() {
     let (reference, redis) = (Reference::shared().await, Redis::start(&Options::default()).unwrap());
-    let mut row = Row::new(17, "Kafka 200 ms away, half open either way, silent", seconds(5));
+    let mut row =
+        Row::new(17, "Kafka 200 ms away, half open either way, silent", Some(Duration::from_secs(5)));
     let (_broker, proxy, city) = log_behind_proxy(&redis).await;
     let mut run = Run::start(city).await;
     run.replay(async |_, _, recoveries| outlast(&proxy, &SILENCES, SILENCE, recoveries).await).await;
@@ -111,7 +112,8 @@ async fn row_17_a_log_that_is_slow_half_open_or_silent_is_found_again() {
 #[ignore = "takes minutes: make soak runs it"]
 async fn row_17_a_store_that_is_slow_half_open_or_silent_is_found_again() {
     let reference = Reference::shared().await;
-    let mut row = Row::new(17, "Redis 200 ms away, half open either way, silent", seconds(5));
+    let mut row =
+        Row::new(17, "Redis 200 ms away, half open either way, silent", Some(Duration::from_secs(5)));
     let (_redis, proxy, city) = store_behind_proxy().await;
     let mut run = Run::start(city).await;
     run.replay(async |_, _, recoveries| outlast(&proxy, &SILENCES, SILENCE, recoveries).await).await;

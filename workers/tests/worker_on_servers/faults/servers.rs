@@ -1,19 +1,21 @@
 //! Servers die, freeze, forget and are full.
 
+use std::time::Duration;
+
 use parking_crds::role::Role;
 use parking_e2e::{
     fault_table::Row,
     redis::{Options, Redis},
 };
 
-use super::{Run, by_cities, number, seconds};
+use super::{Run, by_cities, number};
 use crate::{broker::Broker, city::City, lake::Offsets, reference::Reference};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_6_a_broker_that_dies_and_comes_back_costs_no_record() {
     let (reference, mut broker) = (Reference::shared().await, Broker::own());
     let redis = Redis::start(&Options::default()).unwrap();
-    let mut row = Row::new(6, "kill -9 of the broker, started again", seconds(5));
+    let mut row = Row::new(6, "kill -9 of the broker, started again", Some(Duration::from_secs(5)));
     for restarts in by_cities(number("PARKING_BROKER_RESTARTS", 2), 5) {
         let mut run = Run::start(City::on(&broker, &redis).await).await;
         run.replay(async |_, _, recoveries| {
@@ -38,7 +40,7 @@ fn three_servers() -> Redis {
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_9_masters_of_redis_that_die_cost_no_state() {
     let (reference, mut redis) = (Reference::shared().await, three_servers());
-    let mut row = Row::new(9, "kill -9 of the master of Redis", seconds(5));
+    let mut row = Row::new(9, "kill -9 of the master of Redis", Some(Duration::from_secs(5)));
     for masters in by_cities(number("PARKING_MASTERS", 2), 10) {
         let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
         run.replay(async |_, _, recoveries| {
@@ -61,7 +63,7 @@ async fn row_9_masters_of_redis_that_die_cost_no_state() {
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_9_masters_of_redis_that_freeze_and_wake_up_cost_no_state() {
     let (reference, redis) = (Reference::shared().await, three_servers());
-    let mut row = Row::new(9, "SIGSTOP of the master of Redis, then SIGCONT", seconds(10));
+    let mut row = Row::new(9, "SIGSTOP of the master of Redis, then SIGCONT", Some(Duration::from_secs(10)));
     for masters in by_cities(number("PARKING_MASTERS", 2), 10) {
         let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
         run.replay(async |_, _, recoveries| {
@@ -103,7 +105,7 @@ async fn row_10_a_redis_that_forgets_everything_is_filled_again() {
 async fn row_11_a_full_redis_holds_everything_back_and_loses_nothing() {
     let reference = Reference::shared().await;
     let redis = Redis::start(&Options::default()).unwrap();
-    let mut row = Row::new(11, "Redis full, until there is room again", seconds(2));
+    let mut row = Row::new(11, "Redis full, until there is room again", Some(Duration::from_secs(2)));
     let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
     run.replay(async |_, _, recoveries| {
         let limit = |bytes: &str| {

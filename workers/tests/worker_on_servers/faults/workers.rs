@@ -7,7 +7,7 @@ use parking_e2e::fault_table::Row;
 use parking_workers::ports::event_log::{EventLog, Records, Stream, StreamPartition};
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore as _};
 
-use super::{Run, by_cities, chance, number, seconds};
+use super::{Run, by_cities, chance, number};
 use crate::{
     city::City,
     lake::Offsets,
@@ -27,7 +27,7 @@ fn any<'a>(chance: &mut ChaCha8Rng, workers: &'a mut [Process]) -> &'a mut Proce
 #[tokio::test(flavor = "multi_thread")]
 async fn row_1_workers_killed_again_and_again_lose_double_and_spoil_nothing() {
     let (mut chance, reference) = (chance(), Reference::shared().await);
-    let mut row = Row::new(1, "kill -9 of a worker", seconds(5));
+    let mut row = Row::new(1, "kill -9 of a worker", Some(Duration::from_secs(5)));
     for kills in by_cities(number("PARKING_KILLS", 50), 50) {
         let mut run = Run::start(City::new().await).await;
         run.replay(async |_, workers, recoveries| {
@@ -52,7 +52,7 @@ async fn row_1_workers_killed_again_and_again_lose_double_and_spoil_nothing() {
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_2_workers_killed_while_they_recover_and_again_while_they_recover_from_that_lose_nothing() {
     let (mut chance, reference) = (chance(), Reference::shared().await);
-    let mut row = Row::new(2, "kill -9 within a recovery, two deep", seconds(5));
+    let mut row = Row::new(2, "kill -9 within a recovery, two deep", Some(Duration::from_secs(5)));
     for rounds in by_cities(number("PARKING_RECOVERY_KILLS", 10), 20) {
         let mut run = Run::start(City::new().await).await;
         run.replay(async |_, workers, recoveries| {
@@ -79,7 +79,11 @@ async fn row_2_workers_killed_while_they_recover_and_again_while_they_recover_fr
 #[tokio::test(flavor = "multi_thread")]
 async fn row_3_workers_that_wake_up_after_others_took_over_write_nothing() {
     let reference = Reference::shared().await;
-    let mut row = Row::new(3, "SIGSTOP of a worker until another took over, then SIGCONT", seconds(18));
+    let mut row = Row::new(
+        3,
+        "SIGSTOP of a worker until another took over, then SIGCONT",
+        Some(Duration::from_secs(18)),
+    );
     let zombies = [1, 3, 5, 7];
     for rounds in by_cities(number("PARKING_ZOMBIES", 4).div_ceil(4), 3) {
         let mut run = Run::start(City::new().await).await;
@@ -107,7 +111,8 @@ async fn row_3_workers_that_wake_up_after_others_took_over_write_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_4_workers_restarted_one_after_the_other_end_in_order() {
     let reference = Reference::shared().await;
-    let mut row = Row::new(4, "SIGTERM and restart, one worker after the other", seconds(3));
+    let mut row =
+        Row::new(4, "SIGTERM and restart, one worker after the other", Some(Duration::from_secs(3)));
     let mut run = Run::start(City::new().await).await;
     run.replay(async |_, workers, recoveries| {
         for worker in workers {
@@ -152,7 +157,11 @@ async fn row_5_members_that_come_and_go_disturb_no_result() {
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_8_a_member_whose_name_another_process_takes_loses_its_place_and_no_record() {
     let reference = Reference::shared().await;
-    let mut row = Row::new(8, "a second process takes a member's name (FENCED_INSTANCE_ID)", seconds(3));
+    let mut row = Row::new(
+        8,
+        "a second process takes a member's name (FENCED_INSTANCE_ID)",
+        Some(Duration::from_secs(3)),
+    );
     let mut run = Run::start(City::new().await).await;
     run.replay(async |city, workers, recoveries| {
         for (number, worker) in workers.iter_mut().enumerate().skip(1) {
