@@ -97,10 +97,6 @@ impl From<CommitSettings> for CommitLimits {
     }
 }
 
-/// Outputs wait for so many times what the last commit took: a stage under load commits a fourth of its time at most,
-/// and its outputs wait no longer than the age of a commit.
-const REST: Millis = 3;
-
 /// The ports of a stage.
 #[derive(Clone)]
 pub struct StagePorts {
@@ -166,8 +162,6 @@ struct Owned<S> {
     since: Option<Millis>,
     /// When the first output since the last commit was made.
     outputs_since: Option<Millis>,
-    /// Until when outputs alone ask for no commit.
-    rests_until: Millis,
     /// The committed offset that needs no snapshot: it has one, or was claimed.
     kept: Offset,
     /// When a later one needs a snapshot.
@@ -292,7 +286,7 @@ impl<S: Stage> StageRunner<S> {
     fn due_at(&self, owned: &Owned<S>) -> Option<Millis> {
         let by_age = owned.since.map(|since| since + self.limits.age.millis());
         let by_outputs = owned.outputs_since.zip(self.limits.outbox_delay);
-        let by_outputs = by_outputs.map(|(since, delay)| (since + delay.millis()).max(owned.rests_until));
+        let by_outputs = by_outputs.map(|(since, delay)| since + delay.millis());
         let by_snapshot = self.needs_snapshot(owned).then_some(owned.snapshot_due);
         [by_age, by_outputs, by_snapshot].into_iter().flatten().min()
     }
@@ -336,12 +330,9 @@ impl<S: Stage> StageRunner<S> {
     /// Stores what was stepped since the last commit, publishes it, and writes a snapshot where one is due.
     async fn commit(&mut self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         (owned.since, owned.outputs_since) = (None, None);
-        let begun = self.ports.clock.monotonic();
         if std::mem::take(&mut owned.stepped) > 0 && self.commit_stepped(owned).await? == Outcome::Fenced {
             return Ok(Outcome::Fenced);
         }
-        let ended = self.ports.clock.monotonic();
-        owned.rests_until = ended + REST * (ended - begun);
         Ok(self.keep(owned).await)
     }
 

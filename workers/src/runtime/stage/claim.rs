@@ -81,7 +81,6 @@ impl<S: Stage> StageRunner<S> {
             outputs: Outputs::new(self.key.partition),
             since: None,
             outputs_since: None,
-            rests_until: 0,
             kept: base,
             snapshot_due: self.ports.clock.monotonic(),
         }))
