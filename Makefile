@@ -164,6 +164,7 @@ bench: ## Measure throughput, start and memory, alone and on servers, every answ
 seeds: ## Run 10,000 seeds of the simulation, or PARKING_SEEDS of them
 	@.ci/install build
 	PARKING_SEEDS=$${PARKING_SEEDS:-10000} cargo test $(cargo_flags) --test simulation \
+		--config 'profile.dev.package.parking-domain.opt-level=3' \
 		--config 'profile.dev.package.parking-workers.opt-level=3' -- every_seed --nocapture
 
 operator_release := $(CARGO_TARGET_DIR)/release/parking-operator
