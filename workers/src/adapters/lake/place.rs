@@ -84,6 +84,7 @@ impl Place {
     }
 
     /// The folder, if it is one.
+    #[cfg_attr(not(feature = "s3"), expect(clippy::unnecessary_wraps, reason = "a bucket is none"))]
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(root) => Some(root),
@@ -162,7 +163,7 @@ impl Place {
     /// An object that belongs to no table, if it exists.
     pub(super) async fn read_object(&self, key: &str) -> PortResult<Option<Bytes>> {
         match self {
-            Self::Folder(root) => match fs::read(root.join(key)) {
+            Self::Folder(root) => match tokio::fs::read(root.join(key)).await {
                 Ok(body) => Ok(Some(body.into())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(io_error(format!("reading {key}"), error)),
