@@ -6,12 +6,12 @@
 
 use std::{
     env,
-    fmt::Write as _,
     fs::{self, File},
     io::{self, Write as _},
     time::Duration,
 };
 
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde::{Deserialize, Serialize};
 
 /// The environment variable with the file's path.
@@ -145,27 +145,9 @@ pub fn lines() -> io::Result<Vec<Line>> {
 /// The lines as a table for people.
 #[must_use]
 pub fn table(lines: &[Line]) -> String {
-    let rows: Vec<_> = lines.iter().map(Line::cells).collect();
-    let mut widths = HEADINGS.map(str::len);
-    for cells in &rows {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    let mut add = |cells: Vec<String>| {
-        for (cell, width) in cells.iter().zip(widths) {
-            // Writing to a string does not fail.
-            let _ = write!(text, "| {cell:width$} ");
-        }
-        text.push_str("|\n");
-    };
-    add(HEADINGS.map(str::to_owned).to_vec());
-    add(widths.map(|width| "-".repeat(width)).to_vec());
-    for cells in rows {
-        add(cells.to_vec());
-    }
-    text
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(HEADINGS).add_rows(lines.iter().map(Line::cells));
+    format!("{table}\n")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod locate;
 pub mod minio;
 pub mod pipeline;
 pub mod process;
+pub mod procfs;
 pub mod proxy;
 pub mod readers;
 pub mod redis;

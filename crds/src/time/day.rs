@@ -23,6 +23,11 @@ pub fn end_of_day(time: Millis, zone: &TimeZone) -> Millis {
     tomorrow.map_or(time, |start| start.timestamp().as_millisecond())
 }
 
+/// The date in UTC as ISO 8601 writes it; times beyond the calendar count as its border.
+pub fn utc_date(time: Millis) -> String {
+    timestamp(time).to_zoned(TimeZone::UTC).date().to_string()
+}
+
 /// The instant; times beyond the calendar count as its border.
 pub fn timestamp(time: Millis) -> Timestamp {
     let border = if time < 0 { Timestamp::MIN } else { Timestamp::MAX };

@@ -24,13 +24,14 @@ use parking_e2e::{
     },
     locate,
     minio::Minio,
+    procfs,
 };
 use serde_json::{Value, json};
 
 use crate::{
     clock,
     doubles::{Bundles, Town, load_bundles},
-    machine, process,
+    machine,
     requests::{self, Requests},
 };
 
@@ -222,13 +223,13 @@ impl Fleet {
 
     /// Processor time so far of the operator, the servers and this process with its doubles.
     pub(crate) fn processor(&self) -> Vec<(String, f64)> {
-        let plane = self.cluster.plane().map(|plane| process::children(plane.id()));
+        let plane = self.cluster.plane().map(|plane| procfs::children(plane.id()));
         let mut processes = plane.and_then(std::io::Result::ok).unwrap_or_default();
         processes.extend([
             ("operator".to_owned(), self.operator()),
             ("doubles and bench".to_owned(), std::process::id()),
         ]);
-        processes.into_iter().map(|(name, id)| (name, process::processor(id))).collect()
+        processes.into_iter().map(|(name, id)| (name, procfs::processor(id))).collect()
     }
 
     pub(crate) async fn facts(&self) -> Value {

@@ -17,7 +17,6 @@ mod figures;
 mod fleet;
 mod machine;
 mod phases;
-mod process;
 mod requests;
 
 use figures::Figures;

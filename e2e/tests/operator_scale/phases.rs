@@ -21,9 +21,12 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use parking_crds::{alert_rule::AlertRule, pipeline::ParkingPipeline};
-use parking_e2e::kubernetes::{
-    error::{Error, Result},
-    wait::eventually,
+use parking_e2e::{
+    kubernetes::{
+        error::{Error, Result},
+        wait::eventually,
+    },
+    procfs,
 };
 use serde::de::DeserializeOwned;
 
@@ -35,7 +38,6 @@ use crate::{
         Figures,
     },
     fleet::Fleet,
-    process,
     requests::{Requests, reconciles},
 };
 
@@ -100,8 +102,8 @@ async fn idle(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     let (mark, before) = (fleet.mark()?, fleet.processor());
     clock::pause(MINUTE).await;
     let requests = fleet.requests_since(mark)?;
-    figures.add("resident memory when idle", "MB", process::resident(fleet.operator())?, AtMost(100.0));
-    figures.add("  of which pages of its program", "MB", process::of_files(fleet.operator())?, Bound::None);
+    figures.add("resident memory when idle", "MB", procfs::resident(fleet.operator())?, AtMost(100.0));
+    figures.add("  of which pages of its program", "MB", procfs::of_files(fleet.operator())?, Bound::None);
     add_writes(figures, "writes a minute when idle", &requests, AtMost(0.0));
     figures.add("requests a minute when idle", "requests", requests.total() as f64, Bound::None);
     for (what, count) in &requests.counts {
@@ -139,14 +141,14 @@ async fn cold_start(fleet: &mut Fleet, figures: &mut Figures) -> Result<()> {
     let requests = fleet.requests_since(mark)?;
     add_writes(figures, "cold start: writes", &requests, AtMost(0.0));
     figures.add("cold start: requests", "requests", requests.total() as f64, Bound::None);
-    figures.add("cold start: most memory", "MB", process::peak(fleet.operator())?, Bound::None);
+    figures.add("cold start: most memory", "MB", procfs::peak(fleet.operator())?, Bound::None);
     add_processor(fleet, figures, "cold start", &before, seconds);
     fleet.settle(CALM, LIMIT).await
 }
 
 /// A definition that changes makes the API server end its watches and forget their past: all is listed again.
 async fn relist(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
-    process::forget_peak(fleet.operator())?;
+    procfs::forget_peak(fleet.operator())?;
     let mark = fleet.mark()?;
     let definitions: Api<CustomResourceDefinition> = Api::all(fleet.client());
     for plural in ["alertrules", "parkingpipelines", "statsjobs"] {
@@ -170,8 +172,8 @@ async fn relist(fleet: &Fleet, figures: &mut Figures) -> Result<()> {
     .await?;
     fleet.settle(CALM, LIMIT).await?;
     let requests = fleet.requests_since(mark)?;
-    figures.add("most memory on relist", "MB", process::peak(fleet.operator())?, AtMost(150.0));
-    figures.add("memory after relist", "MB", process::resident(fleet.operator())?, AtMost(100.0));
+    figures.add("most memory on relist", "MB", procfs::peak(fleet.operator())?, AtMost(150.0));
+    figures.add("memory after relist", "MB", procfs::resident(fleet.operator())?, AtMost(100.0));
     add_writes(figures, "writes on relist", &requests, AtMost(0.0));
     Ok(())
 }

@@ -107,9 +107,12 @@ fn cargo(arguments: &[&str]) -> io::Result<String> {
         .args(arguments)
         .current_dir(repository())
         .output()?;
-    let said = if answer.status.success() { answer.stdout } else { answer.stderr };
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if answer.status.success() { Ok(said) } else { Err(io::Error::other(said)) }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if answer.status.success() {
+        Ok(text(&answer.stdout))
+    } else {
+        Err(io::Error::other(text(&answer.stderr)))
+    }
 }
 
 /// The packages that a build for this kind of machine uses, as locked.

@@ -273,14 +273,14 @@ impl City {
         id
     }
 
-    /// Topics are new, and not every broker knows at once who leads them.
-    pub(crate) async fn log(&self) -> Retrying<KafkaEventLog, SystemClock> {
-        let log = KafkaEventLog::open(self.servers.log.clone()).await.unwrap();
-        Retrying::new(log, SystemClock::new(), 12)
+    pub(crate) async fn log(&self) -> KafkaEventLog {
+        KafkaEventLog::open(self.servers.log.clone()).await.unwrap()
     }
 
     pub(crate) async fn records(&self, stream: Stream) -> Outputs {
-        reference::records(&self.log().await, stream, self.deployment.partitions()).await
+        // Topics are new, and not every broker knows at once who leads them.
+        let log = Retrying::new(self.log().await, SystemClock::new(), 12);
+        reference::records(&log, stream, self.deployment.partitions()).await
     }
 
     /// Waits until every output of the reference is there.

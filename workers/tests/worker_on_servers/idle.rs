@@ -1,8 +1,9 @@
 //! What a worker takes that has nothing to do, and how soon one that has takes its first record.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use parking_crds::role::Role;
+use parking_e2e::procfs;
 
 use crate::{city::City, process::Process};
 
@@ -11,21 +12,13 @@ const STAGES: [Role; 2] = [Role::Occupancy, Role::Alert];
 /// A worker that has nothing to do is still once its memory is the same for so many looks.
 const LOOKS: usize = 10;
 
-/// Resident memory in kB: all of it, and without the pages of the program's file.
-fn resident(worker: &Process) -> [u64; 2] {
-    let status = fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
-    ["VmRSS:", "RssAnon:"].map(|name| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    })
-}
-
-async fn when_still(worker: &Process) -> [u64; 2] {
-    let (mut last, mut same) = ([0; 2], 0);
+/// MB resident when that has stopped to change.
+async fn when_still(worker: &Process) -> f64 {
+    let (mut last, mut same) = (0.0, 0);
     while same < LOOKS {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = resident(worker);
-        same = if now == last { same + 1 } else { 0 };
+        let now = procfs::resident(worker.id()).unwrap();
+        same = if now.total_cmp(&last).is_eq() { same + 1 } else { 0 };
         last = now;
     }
     last
@@ -52,8 +45,8 @@ async fn idle_workers_are_small_and_take_their_first_record_at_once() {
     let mut workers = BTreeMap::from(roles.map(|role| (role, city.spawn(role, role.as_str()))));
     for (role, worker) in &workers {
         worker.until_ready().await;
-        let [all, own] = when_still(worker).await;
-        println!("{role}, idle: {all} kB resident, {own} of them not of its file");
+        let (all, of_files) = (when_still(worker).await, procfs::of_files(worker.id()).unwrap());
+        println!("{role}, idle: {all:.1} MB resident, {of_files:.1} of them pages of its program");
     }
     for role in STAGES {
         workers.get_mut(&role).unwrap().kill();

@@ -77,11 +77,18 @@ impl Recoveries {
         });
     }
 
-    /// Begins for every role.
-    pub(crate) fn begin_all(&mut self) {
+    /// Measures how long a role is away that was struck just now, and waits until it is back.
+    pub(crate) async fn measure(&mut self, role: Role) {
+        self.begin(role);
+        self.settle().await;
+    }
+
+    /// The same of every role.
+    pub(crate) async fn measure_all(&mut self) {
         for role in self.view.workers.keys().copied().collect::<Vec<_>>() {
             self.begin(role);
         }
+        self.settle().await;
     }
 
     /// Waits until some worker of a role tells that something is wrong.

@@ -21,7 +21,10 @@ use deltalake::{
     operations::create::CreateBuilder,
     protocol::{DeltaOperation, SaveMode},
 };
-use parking_crds::lake_index::{self, LakeIndex};
+use parking_crds::{
+    lake_index::{self, LakeIndex},
+    time::day::{DAY, utc_date},
+};
 use tokio::sync::Mutex;
 
 use super::{
@@ -313,8 +316,7 @@ impl Lake for DeltaLake {
 }
 
 fn add(file: &DataFile) -> Action {
-    let midnight = parking_crds::time::day::timestamp(i64::from(file.date) * 86_400_000);
-    let day = midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
+    let day = utc_date(i64::from(file.date) * DAY);
     Action::Add(Add {
         path: file.path.clone(),
         partition_values: [(DATE.to_owned(), Some(day))].into(),

@@ -49,7 +49,7 @@ pub(super) async fn measure(parent: &Path) -> Result<MemoryFigures, BenchError> 
     let before = resident("self");
     let folder = open(place.path())?;
     let ports = Ports::of(&folder);
-    let ends = ends(&ports).await?;
+    let ends = ends(ports.log.as_ref()).await?;
     let runners = Runners::new(&scenario, &ports).run_to(&ends).await?;
     let after = resident("self");
     drop(runners);

@@ -115,8 +115,8 @@ pub(super) async fn join<T: 'static>(
 }
 
 /// Offsets after the last records of `events`.
-pub(super) async fn ends(ports: &Ports) -> Result<Vec<Offset>, BenchError> {
-    let bounds = all_bounds(ports.log.as_ref(), Stream::Events, PARTITIONS).await?;
+pub(super) async fn ends(log: &dyn EventLog) -> Result<Vec<Offset>, BenchError> {
+    let bounds = all_bounds(log, Stream::Events, PARTITIONS).await?;
     Ok(bounds.into_iter().map(|bounds| bounds.end).collect())
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn measure(events: u64, parent: &Path) -> Result<TrackFigures, 
     };
     let folder = open(place.path())?;
     let ports = Ports::of(&folder);
-    let ends = ends(&ports).await?;
+    let ends = ends(ports.log.as_ref()).await?;
     // The first reading also brings the log into memory; the faster of two is the bound.
     let mut bound = decode(&ports, filled).await?;
     let watch = Stopwatch::start();

@@ -8,7 +8,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parking_crds::duration::Duration;
+use parking_crds::{
+    duration::Duration,
+    time::day::{DAY, utc_date},
+};
 
 use super::{Archive, ArchiveError, Loaded, LogTag, Progress, Row, inventory_rows};
 use crate::ports::{
@@ -202,6 +205,5 @@ fn file_name(table: Table, partition: Partition, first: Offset, last: Offset, lo
 }
 
 fn date_name(date: i32) -> String {
-    let midnight = parking_crds::time::day::timestamp(i64::from(date) * 86_400_000);
-    midnight.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+    utc_date(i64::from(date) * DAY)
 }

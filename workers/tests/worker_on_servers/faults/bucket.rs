@@ -5,8 +5,7 @@ use parking_e2e::fault_table::Row;
 
 use super::{
     Run,
-    network::{SILENCE, SILENCES, cut, outlast},
-    number,
+    network::{cut, disturb_proxy, outlast},
 };
 use crate::{city::City, lake::Offsets, reference::Reference};
 
@@ -16,28 +15,19 @@ const OTHER: &str = "other";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_12_answers_of_the_bucket_that_are_cut_after_the_deed_double_no_row() {
-    let reference = Reference::shared().await;
-    let cuts = usize::try_from(number("PARKING_CUTS", 3)).unwrap();
-    let mut row = Row::new(12, "answers of the bucket cut in their midst", None);
+    let row = Row::new(12, "answers of the bucket cut in their midst", None);
     let mut city = City::new().await;
     let proxy = city.place.behind_proxy();
-    let mut run = Run::start(city).await;
-    run.replay(async |_, _, recoveries| cut(&proxy, cuts, recoveries).await).await;
-    row.add(cuts, &run.check(reference, Offsets::Same).await);
-    row.is_whole().unwrap();
+    disturb_proxy(row, city, Offsets::Same, async |recoveries| cut(&proxy, recoveries).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make soak runs it"]
 async fn row_12_a_bucket_that_is_slow_half_open_or_silent_is_found_again() {
-    let reference = Reference::shared().await;
-    let mut row = Row::new(12, "bucket 200 ms away, half open either way, silent", None);
+    let row = Row::new(12, "bucket 200 ms away, half open either way, silent", None);
     let mut city = City::new().await;
     let proxy = city.place.behind_proxy();
-    let mut run = Run::start(city).await;
-    run.replay(async |_, _, recoveries| outlast(&proxy, &SILENCES, SILENCE, recoveries).await).await;
-    row.add(SILENCES.len(), &run.check(reference, Offsets::Same).await);
-    row.is_whole().unwrap();
+    disturb_proxy(row, city, Offsets::Same, async |recoveries| outlast(&proxy, recoveries).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,8 +44,7 @@ async fn row_13_two_groups_of_archives_on_one_lake_show_every_row_once() {
             });
             other.until_ready().await;
             for _ in 0..5 {
-                recoveries.begin(Role::Archive);
-                recoveries.settle().await;
+                recoveries.measure(Role::Archive).await;
             }
             other.kill();
         }

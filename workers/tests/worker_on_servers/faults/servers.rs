@@ -1,6 +1,6 @@
 //! Servers die, freeze, forget and are full.
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use parking_crds::role::Role;
 use parking_e2e::{
@@ -22,8 +22,7 @@ async fn row_6_a_broker_that_dies_and_comes_back_costs_no_record() {
             for _ in 0..restarts {
                 broker.server().kill().unwrap();
                 broker.server().restart().unwrap();
-                recoveries.begin_all();
-                recoveries.settle().await;
+                recoveries.measure_all().await;
             }
         })
         .await;
@@ -36,50 +35,44 @@ fn three_servers() -> Redis {
     Redis::start(&Options { servers: 3, sentinels: 3, min_replicas: 1, ..Options::default() }).unwrap()
 }
 
+/// Strikes one master after the other, and mends it when its city is back.
+fn strike_masters(
+    mut row: Row,
+    strike: impl Fn(&Redis, SocketAddr) -> io::Result<()>,
+    mend: impl Fn(&mut Redis, SocketAddr) -> io::Result<()>,
+) -> impl Future<Output = ()> {
+    Box::pin(async move {
+        let (reference, mut redis) = (Reference::shared().await, three_servers());
+        for masters in by_cities(number("PARKING_MASTERS", 2), 10) {
+            let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
+            run.replay(async |_, _, recoveries| {
+                for _ in 0..masters {
+                    let master = redis.master().unwrap();
+                    strike(&redis, master).unwrap();
+                    recoveries.measure_all().await;
+                    mend(&mut redis, master).unwrap();
+                    redis.settled().unwrap();
+                }
+            })
+            .await;
+            row.add(masters, &run.check(reference, Offsets::Same).await);
+        }
+        row.is_whole().unwrap();
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_9_masters_of_redis_that_die_cost_no_state() {
-    let (reference, mut redis) = (Reference::shared().await, three_servers());
-    let mut row = Row::new(9, "kill -9 of the master of Redis", Some(Duration::from_secs(5)));
-    for masters in by_cities(number("PARKING_MASTERS", 2), 10) {
-        let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
-        run.replay(async |_, _, recoveries| {
-            for _ in 0..masters {
-                let killed = redis.master().unwrap();
-                redis.kill(killed).unwrap();
-                recoveries.begin_all();
-                recoveries.settle().await;
-                redis.restart(killed).unwrap();
-                redis.settled().unwrap();
-            }
-        })
-        .await;
-        row.add(masters, &run.check(reference, Offsets::Same).await);
-    }
-    row.is_whole().unwrap();
+    let row = Row::new(9, "kill -9 of the master of Redis", Some(Duration::from_secs(5)));
+    strike_masters(row, Redis::kill, Redis::restart).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute: make soak runs it"]
 async fn row_9_masters_of_redis_that_freeze_and_wake_up_cost_no_state() {
-    let (reference, redis) = (Reference::shared().await, three_servers());
-    let mut row = Row::new(9, "SIGSTOP of the master of Redis, then SIGCONT", Some(Duration::from_secs(10)));
-    for masters in by_cities(number("PARKING_MASTERS", 2), 10) {
-        let mut run = Run::start(City::on(Broker::shared(), &redis).await).await;
-        run.replay(async |_, _, recoveries| {
-            for _ in 0..masters {
-                let frozen = redis.master().unwrap();
-                redis.freeze(frozen).unwrap();
-                recoveries.begin_all();
-                recoveries.settle().await;
-                redis.thaw(frozen).unwrap();
-                redis.settled().unwrap();
-            }
-        })
-        .await;
-        row.add(masters, &run.check(reference, Offsets::Same).await);
-    }
-    row.is_whole().unwrap();
+    let row = Row::new(9, "SIGSTOP of the master of Redis, then SIGCONT", Some(Duration::from_secs(10)));
+    strike_masters(row, Redis::freeze, |redis, master| redis.thaw(master)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,8 +84,7 @@ async fn row_10_a_redis_that_forgets_everything_is_filled_again() {
     run.replay(async |_, _, recoveries| {
         for _ in 0..3 {
             redis.flush_all().unwrap();
-            recoveries.begin_all();
-            recoveries.settle().await;
+            recoveries.measure_all().await;
         }
     })
     .await;
@@ -116,8 +108,7 @@ async fn row_11_a_full_redis_holds_everything_back_and_loses_nothing() {
             limit("1");
             recoveries.until_troubled(Role::Occupancy).await;
             limit("0");
-            recoveries.begin_all();
-            recoveries.settle().await;
+            recoveries.measure_all().await;
         }
     })
     .await;

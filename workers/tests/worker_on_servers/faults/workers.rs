@@ -143,8 +143,7 @@ async fn row_5_members_that_come_and_go_disturb_no_result() {
                 passing.until_ready().await;
                 passing.signal("TERM");
                 assert!(passing.ended().await.success());
-                recoveries.begin(role);
-                recoveries.settle().await;
+                recoveries.measure(role).await;
             }
         }
     })
@@ -175,8 +174,7 @@ async fn row_8_a_member_whose_name_another_process_takes_loses_its_place_and_no_
             if !worker.is_running() {
                 worker.restart();
             }
-            recoveries.begin(worker.role);
-            recoveries.settle().await;
+            recoveries.measure(worker.role).await;
             worker.until_ready().await;
         }
     })

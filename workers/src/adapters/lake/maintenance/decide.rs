@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64};
 
-use parking_crds::{duration::Duration, event::Millis, time::day::timestamp};
+use parking_crds::{duration::Duration, event::Millis, time::day::utc_date};
 
 use crate::ports::lake::{Table, TableSnapshot};
 
@@ -18,7 +18,7 @@ pub(super) fn watermark(positions: &TableSnapshot) -> Option<Millis> {
 
 /// The first date (UTC, `YYYY-MM-DD`) of which some rows are not older than the retention.
 pub(super) fn first_kept_date(watermark: Millis, retention: Duration) -> String {
-    date_of(watermark.saturating_sub(retention.millis()))
+    utc_date(watermark.saturating_sub(retention.millis()))
 }
 
 /// Dates that are closed at the watermark and hold at least so many small files, oldest first.
@@ -27,7 +27,7 @@ pub(super) fn worth_compacting(
     watermark: Millis,
     small_files: usize,
 ) -> Vec<String> {
-    let open = date_of(watermark);
+    let open = utc_date(watermark);
     let mut small: BTreeMap<String, usize> = BTreeMap::new();
     for (date, size) in files {
         if date < open && size < LARGE_FILE.get() / 2 {
@@ -56,10 +56,6 @@ fn offsets(table: Table, name: &str) -> Option<(u64, u64)> {
     let is_log = |log: &str| log.len() == 8 && log.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_ours = parts.next().is_none_or(is_log) && parts.next().is_none();
     is_ours.then_some((partition.parse().ok()?, last.parse().ok()?))
-}
-
-fn date_of(time: Millis) -> String {
-    timestamp(time).to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::{
 
 /// Runs occupancy and alert to the end of the events, and checks what they made of them.
 pub(super) async fn stages(ports: &Ports, scenario: &Scenario, oracle: &Answer) -> Result<Spent, BenchError> {
-    let ends = ends(ports).await?;
+    let ends = ends(ports.log.as_ref()).await?;
     let (runners, spent) = timed(Runners::new(scenario, ports).run_to(&ends)).await?;
     match found(ports, &runners, scenario).await?.difference(oracle) {
         None => Ok(spent),

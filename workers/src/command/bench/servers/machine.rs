@@ -29,17 +29,17 @@ impl Machine {
     pub(super) fn with(redis: Option<&str>) -> Self {
         let read = |path| fs::read_to_string(path).ok();
         let memory = read("/proc/meminfo").and_then(|text| {
-            let kibibytes = after(&text, "MemTotal", ':')?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+            let kibibytes = after(&text, "MemTotal")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
             Some(kibibytes * 1_024)
         });
         Self {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            model: read("/proc/cpuinfo").and_then(|text| after(&text, "model name", ':').map(str::to_owned)),
+            model: read("/proc/cpuinfo").and_then(|text| after(&text, "model name").map(str::to_owned)),
             memory,
             kernel: read("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()),
             parking: env!("CARGO_PKG_VERSION").to_owned(),
             librdkafka: rdkafka::util::get_rdkafka_version().1,
-            redis: redis.and_then(|text| after(text, "redis_version", ':').map(str::to_owned)),
+            redis: redis.and_then(|text| after(text, "redis_version").map(str::to_owned)),
         }
     }
 
@@ -56,9 +56,9 @@ impl Machine {
 }
 
 /// The value of the first line with this name.
-fn after<'a>(text: &'a str, name: &str, separator: char) -> Option<&'a str> {
+fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
-        let (found, value) = line.split_once(separator)?;
+        let (found, value) = line.split_once(':')?;
         (found.trim() == name).then(|| value.trim())
     })
 }

@@ -12,19 +12,13 @@ use super::{
     },
     Load,
 };
-use crate::ports::event_log::{Offset, Stream, StreamPartition, all_bounds};
+use crate::ports::event_log::{Offset, Stream, StreamPartition};
 
 #[derive(Deserialize)]
 struct Written<'a> {
     event_id: Uuid,
     #[serde(borrow)]
     vehicle_license_plate: Option<Cow<'a, str>>,
-}
-
-/// Where each partition ends.
-pub(super) async fn ends(streams: &Streams) -> Result<Vec<Offset>, BenchError> {
-    let bounds = all_bounds(streams.log.as_ref(), Stream::Events, PARTITIONS).await?;
-    Ok(bounds.into_iter().map(|bounds| bounds.end).collect())
 }
 
 /// Checks that each record was written once from here on; answers where the partitions end now.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::{check::check, role::Role};
 use super::{
-    super::{BenchError, Row, scenario::Scenario},
+    super::{BenchError, Row, scenario::Scenario, stages::ends},
     Rounds, Way,
     place::Place,
     timed, way_row,
@@ -108,15 +108,15 @@ pub(super) async fn measure(
     let streams = place.streams("ingest").await?;
     let role = Role::start(place, &streams).await?;
     let [mut http, mut grpc, mut redis] = [(); 3].map(|()| Rounds::default());
+    let mut from = ends(streams.log.as_ref()).await?;
     for round in 0..rounds.max(1) {
         eprintln!("round {} of {rounds}: ingest over HTTP, gRPC, Redis", round + 1);
-        let from = check::ends(&streams).await?;
         http.0.push(timed(ways::http(&role, &load.records)).await?.1);
-        let from = check(&streams, &load, &from).await?;
+        from = check(&streams, &load, &from).await?;
         grpc.0.push(timed(ways::grpc(&role, &load.records)).await?.1);
-        let from = check(&streams, &load, &from).await?;
+        from = check(&streams, &load, &from).await?;
         redis.0.push(timed(ways::redis(&role, &load.records)).await?.1);
-        check(&streams, &load, &from).await?;
+        from = check(&streams, &load, &from).await?;
     }
     role.end().await?;
     let records = load.records.len() as u64;

@@ -6,22 +6,34 @@ use std::{fs, io};
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// Resident memory now, in MB.
-pub(crate) fn resident(id: u32) -> io::Result<f64> {
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn resident(id: u32) -> io::Result<f64> {
     status(id, "VmRSS:")
 }
 
 /// The part of it that any number of processes share, in MB: an unoptimised program has much more of it.
-pub(crate) fn of_files(id: u32) -> io::Result<f64> {
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn of_files(id: u32) -> io::Result<f64> {
     status(id, "RssFile:")
 }
 
 /// The most that was resident since `forget_peak`, in MB.
-pub(crate) fn peak(id: u32) -> io::Result<f64> {
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn peak(id: u32) -> io::Result<f64> {
     status(id, "VmHWM:")
 }
 
 /// The peak begins anew at what is resident now.
-pub(crate) fn forget_peak(id: u32) -> io::Result<()> {
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn forget_peak(id: u32) -> io::Result<()> {
     fs::write(format!("/proc/{id}/clear_refs"), "5")
 }
 
@@ -34,7 +46,7 @@ fn status(id: u32, key: &str) -> io::Result<f64> {
 }
 
 /// Processor time of a process and all its threads so far, in seconds; 0 when it is gone.
-pub(crate) fn processor(id: u32) -> f64 {
+pub fn processor(id: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // The name may hold spaces and brackets.
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -43,7 +55,10 @@ pub(crate) fn processor(id: u32) -> f64 {
 }
 
 /// The processes that a process has started, with their names.
-pub(crate) fn children(id: u32) -> io::Result<Vec<(String, u32)>> {
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn children(id: u32) -> io::Result<Vec<(String, u32)>> {
     let mut found = Vec::new();
     for task in fs::read_dir(format!("/proc/{id}/task"))? {
         for child in fs::read_to_string(task?.path().join("children"))?.split_whitespace() {
