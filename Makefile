@@ -110,7 +110,7 @@ soak-start:
 	cargo build $(cargo_flags) --bins
 
 soak-kills:
-	cargo test $(cargo_flags) --release --test soak -- --ignored --nocapture
+	PARKING_BIN=$(parking_release) cargo test $(cargo_flags) --test soak -- --ignored --nocapture
 
 soak-races:
 	PARKING_RACES=1000 cargo test $(cargo_flags) --test lake_on_s3 row_ -- --nocapture
@@ -118,7 +118,7 @@ soak-races:
 
 soak-rows:
 	PARKING_KILLS=1000 PARKING_RECOVERY_KILLS=100 PARKING_ZOMBIES=200 PARKING_BROKER_RESTARTS=20 PARKING_MASTERS=20 \
-		PARKING_CUTS=100 \
+		PARKING_CUTS=100 PARKING_BIN=$(parking_release) \
 		cargo test $(cargo_flags) --test worker_on_servers row_ -- --include-ignored --nocapture --test-threads=1
 
 soak-operator:
@@ -157,7 +157,8 @@ bench: ## Measure throughput, start and memory, alone and on servers, every answ
 	@.ci/install spark
 	cargo build $(cargo_flags) --release --bin parking
 	$(parking_release) bench all
-	cargo test $(cargo_flags) --release --test bench_on_servers -- --ignored --nocapture
+	PARKING_BIN=$(parking_release) cargo test $(cargo_flags) --test bench_on_servers -- --ignored --nocapture
+	PARKING_BIN=$(parking_release) cargo test $(cargo_flags) --test worker_on_servers idle -- --ignored --nocapture
 
 # This repository's own code is optimised for it, and no dependency: less time to build than it saves.
 .PHONY: seeds

@@ -16,6 +16,7 @@ use std::{
 
 use parking_e2e::{
     kafka::Kafka,
+    locate::parking,
     minio::KEYS,
     redis::{Options, Redis},
 };
@@ -25,7 +26,7 @@ async fn bench(arguments: &[&str]) -> Output {
     let replicated = Options { servers: 2, min_replicas: 1, ..Options::default() };
     let (kafka, redis) = (Kafka::start().unwrap(), Redis::start(&replicated).unwrap());
     let s3 = endpoint::endpoint().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parking"));
+    let mut command = Command::new(parking().unwrap());
     command.args(["bench", "servers", "--kafka", &kafka.bootstrap_servers(), "--s3", &s3]);
     command
         .args(["--sentinel", &redis.sentinels()[0].to_string(), "--wait-replicas", "1"])

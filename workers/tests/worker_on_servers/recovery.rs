@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) struct Recoveries {
     view: Arc<View>,
     running: JoinSet<Duration>,
+    /// How many of a role are under way.
+    away: Arc<Mutex<BTreeMap<Role, usize>>>,
     done: Vec<Duration>,
 }
 
@@ -60,7 +62,7 @@ impl Recoveries {
             by_role.entry(worker.role).or_default().push(worker.address.clone());
         }
         let view = Arc::new(View { log, partitions, workers: by_role, over });
-        Self { view, running: JoinSet::new(), done: Vec::new() }
+        Self { view, running: JoinSet::new(), away: Arc::default(), done: Vec::new() }
     }
 
     /// Begins to measure how long a role is away that was struck just now.
@@ -70,11 +72,20 @@ impl Recoveries {
 
     /// The same of a fault of the past; results count that come of what arrives from now on.
     pub(crate) fn begin_at(&mut self, role: Role, fault: Instant) {
-        let view = Arc::clone(&self.view);
+        let (view, away) = (Arc::clone(&self.view), Arc::clone(&self.away));
+        *away.lock().unwrap().entry(role).or_default() += 1;
         self.running.spawn(async move {
             view.until_past(role).await;
-            fault.elapsed()
+            let took = fault.elapsed();
+            *away.lock().unwrap().entry(role).or_default() -= 1;
+            println!("{role}: back after {:.1} s", took.as_secs_f64());
+            took
         });
+    }
+
+    /// Whether some recovery of the role is under way.
+    pub(crate) fn is_away(&self, role: Role) -> bool {
+        self.away.lock().unwrap().get(&role).is_some_and(|under_way| *under_way > 0)
     }
 
     /// Measures how long a role is away that was struck just now, and waits until it is back.

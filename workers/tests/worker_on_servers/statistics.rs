@@ -11,6 +11,7 @@ use parking_crds::{
     version::Version,
     worker_config::Store,
 };
+use parking_e2e::locate::parking;
 use parking_workers::{
     adapters::{
         kafka::{KafkaEventLog, KafkaSettings},
@@ -67,7 +68,7 @@ impl Runs {
     }
 
     async fn run(&self, range: Window, again: bool) -> Ended {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_parking"));
+        let mut command = tokio::process::Command::new(parking().unwrap());
         command.args(arguments(&self.file.display().to_string(), range, again)).stdin(Stdio::null());
         let output = command.output().await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
