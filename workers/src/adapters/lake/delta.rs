@@ -6,7 +6,7 @@
 //! clean-up is maintenance's business, never a writer's.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -273,6 +273,17 @@ impl DeltaLake {
             }
             Err(error) => Err(commit_error(attempt, error)),
         }
+    }
+
+    /// Files of the first date that the newest version has rows of.
+    pub(super) async fn files_of_first_date(&self, table: Table) -> PortResult<BTreeSet<String>> {
+        let Some(newest) = self.table(table).await? else { return Ok(BTreeSet::new()) };
+        let state = newest.snapshot().map_err(|error| delta_error("reading a table", error))?;
+        let files = state.log_data();
+        let paths = || files.iter().map(|file| file.path().into_owned());
+        let folder = |path: &String| path.split('/').next().map(str::to_owned);
+        let first = paths().filter_map(|path| folder(&path)).min();
+        Ok(paths().filter(|path| folder(path) == first).collect())
     }
 
     /// Whether the newest version names a file.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it is read off committed versions, so it is behind the tables or level with them, never ahead.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use parking_crds::{
@@ -27,12 +27,20 @@ pub struct IndexWriter {
     lake: Arc<DeltaLake>,
     has_spaces: bool,
     written: Option<LakeIndex>,
+    first: FirstEvent,
+}
+
+/// When the first event was, and the files that say so.
+#[derive(Default)]
+struct FirstEvent {
+    files: BTreeSet<String>,
+    time: Option<Millis>,
 }
 
 impl IndexWriter {
     /// Of a lake whose inventory has spaces, or zones alone.
     pub fn new(lake: Arc<DeltaLake>, has_spaces: bool) -> Self {
-        Self { lake, has_spaces, written: None }
+        Self { lake, has_spaces, written: None, first: FirstEvent::default() }
     }
 
     /// Writes the index anew, where the tables moved since the last one.
@@ -47,11 +55,21 @@ impl IndexWriter {
         if self.written.as_ref().is_some_and(|written| written.tables == index.tables) {
             return Ok(());
         }
-        index.first_event = first_event(&self.lake).await?;
+        index.first_event = self.first_event().await?;
         let body = serde_json::to_vec(&index).map(Bytes::from).unwrap_or_default();
         self.lake.place().write_object(lake_index::KEY, body).await?;
         self.written = Some(index);
         Ok(())
+    }
+
+    /// A query engine is asked when files of the first date came or went, not with every commit.
+    async fn first_event(&mut self) -> Result<Option<Millis>, StatsError> {
+        let files = self.lake.files_of_first_date(Table::Events).await?;
+        if files != self.first.files {
+            let time = first_event(&self.lake).await?;
+            self.first = FirstEvent { files, time };
+        }
+        Ok(self.first.time)
     }
 
     /// The least of all partitions, once each has one.
