@@ -7,6 +7,7 @@ pub mod http;
 pub mod ingest;
 pub mod metrics;
 pub mod ports;
+pub mod rows;
 pub mod runtime;
 pub mod sentence;
 mod stage_metrics;

@@ -1,12 +1,21 @@
-//! What is shown of zones and alerts: on the command line, over HTTP, and between the two.
+//! What is shown of zones and alerts: on the command line, over HTTP, and as live rows in a store.
 //!
+//! Must not fetch or keep anything: rows are made from what a stage or a stream holds.
 //! Invariants: times are RFC 3339 in UTC; what nobody knows is absent or `null`, never zero (G6).
 
 use jiff::Timestamp;
-use parking_crds::event::Millis;
+use parking_crds::{
+    event::Millis,
+    inventory::{Inventory, Zone},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::domain::{
+    alert::{AlertRecord, bare_name},
+    track::{Presence, SpaceView, Tracker, ZoneState},
+};
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,6 +114,77 @@ pub enum SpaceStatus {
     Occupied,
     /// It is not counted.
     OutOfService,
+}
+
+impl AlertRow {
+    /// The row of a record.
+    pub fn of(alert: &AlertRecord, inventory: &Inventory) -> Self {
+        let zone_id = alert.labels.get("curb_zone_id").and_then(|id| id.parse().ok());
+        let zone = zone_id.and_then(|id| inventory.latest().zone(id));
+        Self {
+            alert_id: alert.alert_id,
+            rule: bare_name(&alert.rule).to_owned(),
+            severity: alert.severity.as_str().to_owned(),
+            state: alert.state.as_str().to_owned(),
+            zone: zone.map(|zone| zone.user_zone_id.clone()).unwrap_or_default(),
+            zone_id,
+            value: alert.value.clone(),
+            starts_at: instant(alert.starts_at),
+            ends_at: alert.ends_at.map(instant),
+            replayed: alert.replayed,
+        }
+    }
+}
+
+impl ZoneRow {
+    /// A zone at a watermark; `None` of a zone that the inventory does not have then.
+    pub fn of(place: &Zone, tracker: &Tracker, watermark: Option<Millis>) -> Option<Self> {
+        let view = tracker.view(place.id, watermark.unwrap_or(Millis::MIN))?;
+        let known = view.capacity.saturating_sub(view.unknown);
+        Some(Self {
+            zone: place.user_zone_id.clone(),
+            zone_id: place.id,
+            capacity: view.capacity,
+            occupied: (known > 0).then_some(view.occupied),
+            unknown: view.unknown,
+            occupancy: (known > 0).then(|| f64::from(view.occupied) / f64::from(known)),
+            as_of: tracker.state(place.id).and_then(ZoneState::last_record).map(instant),
+        })
+    }
+}
+
+impl ZoneDetail {
+    /// As [`ZoneRow::of`].
+    pub fn of(place: &Zone, tracker: &Tracker, watermark: Option<Millis>) -> Option<Self> {
+        let state = tracker.state(place.id);
+        let spaces = place.spaces.iter().map(|space| {
+            let known = state.and_then(|state| state.space(space.id));
+            SpaceRow {
+                space_id: space.id,
+                number: space.number.clone(),
+                state: known.map_or(SpaceStatus::Unknown, SpaceStatus::of),
+                since: known.and_then(|view| view.since).map(instant),
+            }
+        });
+        Some(Self {
+            zone: ZoneRow::of(place, tracker, watermark)?,
+            name: place.name.clone(),
+            class: place.class.clone(),
+            closed: state.is_some_and(ZoneState::is_closed),
+            spaces: spaces.collect(),
+        })
+    }
+}
+
+impl SpaceStatus {
+    const fn of(view: SpaceView) -> Self {
+        match (view.out_of_service, view.presence) {
+            (true, _) => Self::OutOfService,
+            (_, Presence::Unknown) => Self::Unknown,
+            (_, Presence::Free) => Self::Free,
+            (_, Presence::Occupied) => Self::Occupied,
+        }
+    }
 }
 
 /// An instant; the epoch where `millis` is no time at all.

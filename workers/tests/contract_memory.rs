@@ -17,7 +17,7 @@ use parking_workers::{
     ports::{
         PortResult,
         clock::Clock,
-        contract::{lake::Visible, notifier::Received},
+        contract::{lake::Visible, live_view::Shown, notifier::Received},
         event_log::{EventLog, MarkedLog},
         lake::{Committed, DataFile, Lake, Table, TableCommit, TableSnapshot},
         notifier::Notifier,
@@ -46,6 +46,18 @@ fn marked_log() -> impl AsyncFn() -> Arc<dyn MarkedLog> {
 fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
     let store = MemoryStateStore::default();
     async move || Arc::new(store.clone()) as Arc<dyn StateStore>
+}
+
+fn live_view() -> impl AsyncFn() -> Shown {
+    let store = Arc::new(MemoryStateStore::default());
+    async move || {
+        let read = Arc::clone(&store);
+        Shown {
+            store: Arc::clone(&store) as Arc<_>,
+            view: Arc::clone(&store) as Arc<_>,
+            rows: Box::new(move |kind| read.shown(kind)),
+        }
+    }
 }
 
 fn object_store() -> impl AsyncFn() -> Arc<dyn ObjectStore> {
@@ -118,6 +130,7 @@ async fn notifier() -> (Arc<dyn Notifier>, impl Fn() -> Received) {
 parking_workers::event_log_contract!(super::event_log);
 parking_workers::marked_log_contract!(super::marked_log);
 parking_workers::state_store_contract!(super::state_store);
+parking_workers::live_view_contract!(super::live_view);
 parking_workers::object_store_contract!(super::object_store);
 parking_workers::lake_contract!(super::lake);
 parking_workers::clock_contract!(super::clock);

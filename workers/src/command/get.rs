@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use crate::view::{AlertRow, ZoneRow};
+use crate::rows::{AlertRow, ZoneRow};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -138,7 +138,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::view::instant;
+    use crate::rows::instant;
 
     fn stat(value: Option<f64>) -> StatRow {
         StatRow {

@@ -4,7 +4,7 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use super::{ErrorBody, Status};
-use crate::view::{AlertRow, ZoneDetail, ZoneRow};
+use crate::rows::{AlertRow, ZoneDetail, ZoneRow};
 
 /// Makes shapes that stand among the components of a description.
 pub(crate) fn generator_of_components() -> SchemaGenerator {

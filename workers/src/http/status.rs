@@ -19,8 +19,9 @@ use super::port_metrics::PortMetrics;
 use crate::{
     command::import::Progress,
     ports::{clock::Clock, event_log::Partition},
+    rows::instant,
     runtime::occupancy::EventTotals,
-    view::{PartitionStanding, Standing, View, ViewError, instant},
+    view::{PartitionStanding, Standing, View, ViewError},
 };
 
 /// What the process is about.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod contract;
 pub mod event_log;
 pub mod lake;
+pub mod live_view;
 pub mod membership;
 pub mod notifier;
 pub mod object_store;

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use parking_crds::{event::Millis, inventory::Inventory, role::Role};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
+    live::{LiveAlerts, LiveRow},
     outputs::Outputs,
     role::{ChangedBlock, Duty, Finding, Heard},
     stage::BoxError,
@@ -17,10 +19,10 @@ use crate::{
         hints::Hints,
         observation::{Observed, Subject, ZoneFact},
         record::Record,
-        track::Tracked,
+        track::{Tracked, Tracker},
         verdict::encode,
     },
-    ports::{event_log::Stream, state_store::BlockKey},
+    ports::{event_log::Stream, live_view::LiveKind, state_store::BlockKey},
 };
 
 /// What became of one rule's alerts on one partition since it began.
@@ -39,6 +41,7 @@ pub struct Alert {
     records: Vec<AlertRecord>,
     totals: BTreeMap<String, RuleTotals>,
     told: Option<Millis>,
+    live: LiveAlerts,
 }
 
 /// Block of the totals.
@@ -52,6 +55,7 @@ impl Alert {
             records: Vec::new(),
             totals: BTreeMap::new(),
             told: None,
+            live: LiveAlerts::default(),
         }
     }
 
@@ -76,6 +80,7 @@ impl Alert {
         self.engine.step(&observed, hints, &mut self.records);
         for alert in self.records.drain(..) {
             count(&mut self.totals, &alert);
+            self.live.told(&alert, self.engine.inventory());
             outputs.push(Stream::Alerts, &alert);
         }
     }
@@ -105,6 +110,7 @@ fn subject<'a>(tracked: &'a Tracked<'_>) -> Subject<'a> {
 
 impl Duty for Alert {
     const ROLE: &'static str = Role::Alert.as_str();
+    const ROWS: Option<LiveKind> = Some(LiveKind::Alerts);
     const TELLS_TIME: bool = false;
 
     fn hear(&mut self, heard: &Heard<'_>, hints: &mut Hints, outputs: &mut Outputs) {
@@ -125,6 +131,22 @@ impl Duty for Alert {
 
     fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
         self.engine.take_changed_rules()
+    }
+
+    fn note_rows(&mut self, _: &Tracker) {
+        self.live.note(self.engine.raised(), self.engine.inventory());
+    }
+
+    fn has_changed_rows(&self, _: Option<Millis>) -> bool {
+        self.live.has_changed()
+    }
+
+    fn next_row(&mut self, _: &Tracker, _: Option<Millis>) -> Option<LiveRow> {
+        self.live.take_next()
+    }
+
+    fn row_ids(&self, _: &Tracker) -> Vec<Uuid> {
+        self.engine.raised().map(|alert| alert.alert_id).collect()
     }
 
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {

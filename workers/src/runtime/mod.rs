@@ -4,6 +4,7 @@ pub mod alert;
 pub mod archive;
 pub mod archive_share;
 pub mod joint_share;
+pub mod live;
 pub mod notify;
 pub mod notify_share;
 pub mod occupancy;

@@ -11,15 +11,21 @@ use parking_crds::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
+    live::{LiveRow, LiveZones},
     outputs::Outputs,
     role::{ChangedBlock, Duty, Finding, Heard},
     stage::BoxError,
 };
 use crate::{
-    domain::{hints::Hints, track::Tracked, verdict::encode},
-    ports::{event_log::Stream, state_store::BlockKey},
+    domain::{
+        hints::Hints,
+        track::{Tracked, Tracker},
+        verdict::encode,
+    },
+    ports::{event_log::Stream, live_view::LiveKind, state_store::BlockKey},
 };
 
 /// Verdicts on one partition since it began; input records only, no ticks.
@@ -128,6 +134,7 @@ const LONGEST_BYTES: usize = 512 * 1024;
 pub struct Occupancy {
     totals: Totals,
     told: Option<Millis>,
+    live: LiveZones,
 }
 
 /// Block of the totals.
@@ -172,6 +179,7 @@ impl Occupancy {
 
 impl Duty for Occupancy {
     const ROLE: &'static str = Role::Occupancy.as_str();
+    const ROWS: Option<LiveKind> = Some(LiveKind::Zones);
     const TELLS_TIME: bool = true;
 
     fn hear(&mut self, heard: &Heard<'_>, _: &mut Hints, outputs: &mut Outputs) {
@@ -192,7 +200,24 @@ impl Duty for Occupancy {
         Some(&self.totals)
     }
 
+    fn note_rows(&mut self, tracker: &Tracker) {
+        self.live.note(tracker);
+    }
+
+    fn has_changed_rows(&self, watermark: Option<Millis>) -> bool {
+        self.live.has_changed(watermark)
+    }
+
+    fn next_row(&mut self, tracker: &Tracker, watermark: Option<Millis>) -> Option<LiveRow> {
+        self.live.take_next(tracker, watermark)
+    }
+
+    fn row_ids(&self, tracker: &Tracker) -> Vec<Uuid> {
+        tracker.zones().map(|(zone, _)| zone).collect()
+    }
+
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>) {
+        self.live.committed(blocks.iter().map(|(key, _)| *key));
         blocks.push((TOTALS_BLOCK, Some(encode(&(&self.totals, self.told)))));
     }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     alert::Alert,
+    live::LiveRow,
     occupancy::{Occupancy, Totals},
     outputs::Outputs,
     stage::{Account, BoxError, GROUP, Stage},
@@ -28,7 +29,7 @@ use crate::{
         track::{Tracked, Tracker},
         verdict::{EventLimits, Judge, Verdict},
     },
-    ports::{event_log::Offset, state_store::BlockKey},
+    ports::{event_log::Offset, live_view::LiveKind, state_store::BlockKey},
 };
 
 /// A block, or its removal.
@@ -90,6 +91,8 @@ pub trait Duty: Send + Sync {
     const ROLE: &'static str;
     /// Whether it tells the partition the time in silence.
     const TELLS_TIME: bool;
+    /// What its rows are about, where it has any to show.
+    const ROWS: Option<LiveKind> = None;
 
     /// Hears of one record. The hints are those of its device.
     fn hear(&mut self, heard: &Heard<'_>, hints: &mut Hints, outputs: &mut Outputs);
@@ -109,7 +112,25 @@ pub trait Duty: Send + Sync {
         Vec::new()
     }
 
-    /// Adds its blocks that changed since the last call.
+    /// Begins to note which of its rows change; all count as changed.
+    fn note_rows(&mut self, _tracker: &Tracker) {}
+
+    /// Whether some row changed since it was taken.
+    fn has_changed_rows(&self, _watermark: Option<Millis>) -> bool {
+        false
+    }
+
+    /// Takes the next row that changed.
+    fn next_row(&mut self, _tracker: &Tracker, _watermark: Option<Millis>) -> Option<LiveRow> {
+        None
+    }
+
+    /// Ids of all its rows.
+    fn row_ids(&self, _tracker: &Tracker) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    /// Adds its blocks that changed since the last call, after those of the zones.
     fn changed_blocks(&mut self, blocks: &mut Vec<ChangedBlock>);
 
     /// Takes its own among all stored blocks back; called once, on a new duty.
@@ -209,6 +230,7 @@ fn find<'a>(
 
 impl<D: Duty> Stage for RoleStage<D> {
     const ROLE: &'static str = D::ROLE;
+    const ROWS: Option<LiveKind> = D::ROWS;
 
     fn step(&mut self, records: &[(Offset, &[u8])], outputs: &mut Outputs) {
         let readings: Vec<_> = records.iter().map(|(offset, bytes)| (*offset, Reading::of(bytes))).collect();
@@ -229,6 +251,23 @@ impl<D: Duty> Stage for RoleStage<D> {
     fn take_account(&mut self) -> Account {
         let (watermark, totals) = (self.watermark(), self.duty.totals().cloned());
         Account { watermark, totals, rules: self.duty.take_changed_rules() }
+    }
+
+    fn note_rows(&mut self) {
+        self.duty.note_rows(&self.tracker);
+    }
+
+    fn has_changed_rows(&self) -> bool {
+        self.duty.has_changed_rows(self.watermark())
+    }
+
+    fn next_row(&mut self) -> Option<LiveRow> {
+        let watermark = self.watermark();
+        self.duty.next_row(&self.tracker, watermark)
+    }
+
+    fn row_ids(&self) -> Vec<Uuid> {
+        self.duty.row_ids(&self.tracker)
     }
 
     fn restore(&mut self, blocks: &[(BlockKey, Bytes)]) -> Result<(), BoxError> {

@@ -6,8 +6,10 @@
 
 mod account;
 mod claim;
+mod due;
 mod error;
 mod keep;
+mod show;
 
 use std::sync::Arc;
 
@@ -19,10 +21,17 @@ use uuid::Uuid;
 pub use account::{Account, RuleNews};
 pub use error::StageError;
 
-use super::{occupancy::Totals, outputs::Outputs, snapshot::SnapshotPlace, tick};
+use super::{
+    live::{LivePlace, LiveRow},
+    occupancy::Totals,
+    outputs::Outputs,
+    snapshot::SnapshotPlace,
+    tick,
+};
 use crate::ports::{
     clock::Clock,
     event_log::{EventLog, Offset, Partition, Records, Stream, StreamPartition},
+    live_view::LiveKind,
     state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Token},
 };
 
@@ -48,6 +57,27 @@ pub trait Stage: Send + Sync {
     /// What it made of its input so far.
     fn take_account(&mut self) -> Account {
         Account::default()
+    }
+
+    /// What its rows are about, where it has any to show.
+    const ROWS: Option<LiveKind> = None;
+
+    /// Begins to note which of its rows change; all count as changed.
+    fn note_rows(&mut self) {}
+
+    /// Whether some row changed since it was taken.
+    fn has_changed_rows(&self) -> bool {
+        false
+    }
+
+    /// Takes the next row that changed, as it stands now.
+    fn next_row(&mut self) -> Option<LiveRow> {
+        None
+    }
+
+    /// Ids of all its rows.
+    fn row_ids(&self) -> Vec<Uuid> {
+        Vec::new()
     }
 
     /// Takes all stored blocks back; called once, on a new stage.
@@ -129,6 +159,7 @@ pub struct StageRunner<S> {
     make: Box<dyn Fn() -> S + Send + Sync>,
     draw_owner: Box<dyn FnMut() -> Uuid + Send + Sync>,
     snapshots: Option<SnapshotPlace>,
+    live: Option<LivePlace>,
     owned: Option<Owned<S>>,
     losses: Losses,
     done: Totals,
@@ -166,6 +197,10 @@ struct Owned<S> {
     kept: Offset,
     /// When a later one needs a snapshot.
     snapshot_due: Millis,
+    /// When rows that changed are shown.
+    show_due: Millis,
+    /// Rows that an earlier owner left may still be shown.
+    shows_anew: bool,
     /// As of the base.
     account: Account,
     /// Bytes of its blocks, when they were last read from the store.
@@ -189,6 +224,7 @@ impl<S: Stage> StageRunner<S> {
             make: Box::new(make),
             draw_owner: Box::new(draw_owner),
             snapshots: None,
+            live: None,
             owned: None,
             losses: Losses::default(),
             done: Totals::default(),
@@ -200,6 +236,12 @@ impl<S: Stage> StageRunner<S> {
     #[must_use]
     pub fn with_snapshots(self, place: SnapshotPlace) -> Self {
         Self { snapshots: Some(place), ..self }
+    }
+
+    /// The same, which shows its rows.
+    #[must_use]
+    pub fn with_live_rows(self, place: LivePlace) -> Self {
+        Self { live: Some(place), ..self }
     }
 
     /// Where the stage reads.
@@ -270,29 +312,11 @@ impl<S: Stage> StageRunner<S> {
     pub async fn settle(&mut self) -> Result<(), StageError> {
         let Some(mut owned) = self.owned.take() else { return Ok(()) };
         owned.snapshot_due = self.ports.clock.monotonic();
+        owned.show_due = owned.snapshot_due;
         if self.commit(&mut owned).await? == Outcome::Stored {
             self.owned = Some(owned);
         }
         Ok(())
-    }
-
-    /// Time until a commit or a snapshot is due; `None` where there is nothing to keep.
-    pub fn due_in(&self) -> Option<Duration> {
-        let owned = self.owned.as_ref()?;
-        let due = self.due_at(owned)?;
-        Some(Duration::from_millis((due - self.ports.clock.monotonic()).max(0)))
-    }
-
-    fn due_at(&self, owned: &Owned<S>) -> Option<Millis> {
-        let by_age = owned.since.map(|since| since + self.limits.age.millis());
-        let by_outputs = owned.outputs_since.zip(self.limits.outbox_delay);
-        let by_outputs = by_outputs.map(|(since, delay)| since + delay.millis());
-        let by_snapshot = self.needs_snapshot(owned).then_some(owned.snapshot_due);
-        [by_age, by_outputs, by_snapshot].into_iter().flatten().min()
-    }
-
-    fn needs_snapshot(&self, owned: &Owned<S>) -> bool {
-        self.snapshots.is_some() && owned.kept != owned.base
     }
 
     /// Records that may still be stepped before a commit.
@@ -321,19 +345,16 @@ impl<S: Stage> StageRunner<S> {
         Ok(())
     }
 
-    /// Whether the time or the outputs ask for a commit, or for a snapshot.
-    fn is_due(&self, owned: &Owned<S>) -> bool {
-        owned.outputs.len() >= self.limits.outputs
-            || self.due_at(owned).is_some_and(|due| self.ports.clock.monotonic() >= due)
-    }
-
-    /// Stores what was stepped since the last commit, publishes it, and writes a snapshot where one is due.
+    /// Stores what was stepped since the last commit, publishes it, and writes a snapshot and rows where they are due.
     async fn commit(&mut self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {
         (owned.since, owned.outputs_since) = (None, None);
         if std::mem::take(&mut owned.stepped) > 0 && self.commit_stepped(owned).await? == Outcome::Fenced {
             return Ok(Outcome::Fenced);
         }
-        Ok(self.keep(owned).await)
+        if self.keep(owned).await == Outcome::Fenced {
+            return Ok(Outcome::Fenced);
+        }
+        Ok(self.show(owned).await)
     }
 
     async fn commit_stepped(&mut self, owned: &mut Owned<S>) -> Result<Outcome, StageError> {

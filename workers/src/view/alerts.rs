@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use parking_crds::inventory::Inventory;
 use uuid::Uuid;
 
-use super::{AlertRow, instant};
 use crate::{
-    domain::alert::{AlertRecord, bare_name},
+    domain::alert::AlertRecord,
     ports::{
         PortResult,
         event_log::{EventLog, Offset, Partition, Stream, StreamPartition},
     },
+    rows::AlertRow,
 };
 
 /// Alerts that are over and still listed; older ones are found in the lake.
@@ -64,7 +64,7 @@ impl AlertBook {
                 for record in fetched.records.iter() {
                     // The stream also carries watermarks, which are no alerts.
                     if let Ok(alert) = serde_json::from_slice::<AlertRecord>(record) {
-                        self.by_id.insert(alert.alert_id, row(alert, inventory));
+                        self.by_id.insert(alert.alert_id, AlertRow::of(&alert, inventory));
                     }
                 }
             }
@@ -94,22 +94,5 @@ impl AlertBook {
         ends.sort_unstable();
         let oldest_kept = ends.get(surplus).copied().unwrap_or_default();
         self.by_id.retain(|_, alert| alert.ends_at.is_none_or(|end| end >= oldest_kept));
-    }
-}
-
-fn row(alert: AlertRecord, inventory: &Inventory) -> AlertRow {
-    let zone_id = alert.labels.get("curb_zone_id").and_then(|id| id.parse().ok());
-    let zone = zone_id.and_then(|id| inventory.latest().zone(id));
-    AlertRow {
-        alert_id: alert.alert_id,
-        rule: bare_name(&alert.rule).to_owned(),
-        severity: alert.severity.as_str().to_owned(),
-        state: alert.state.as_str().to_owned(),
-        zone: zone.map(|zone| zone.user_zone_id.clone()).unwrap_or_default(),
-        zone_id,
-        value: alert.value,
-        starts_at: instant(alert.starts_at),
-        ends_at: alert.ends_at.map(instant),
-        replayed: alert.replayed,
     }
 }

@@ -4,7 +4,6 @@
 //! state that a crash could take back; however many ask, the store is read at most twice a second.
 
 mod alerts;
-mod rows;
 mod standing;
 
 use std::sync::Arc;
@@ -13,13 +12,13 @@ use parking_crds::{duration::Duration, event::Millis, inventory::Inventory};
 use tokio::sync::Mutex;
 
 pub use alerts::AlertFilter;
-pub use rows::{AlertRow, SpaceRow, SpaceStatus, ZoneDetail, ZoneRow, instant};
 pub use standing::{PartitionStanding, Standing};
 
 use self::alerts::AlertBook;
 use crate::{
     domain::verdict::EventLimits,
     ports::{PortError, event_log::Partition},
+    rows::AlertRow,
     runtime::stage::{BoxError, StagePorts},
 };
 

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use parking_crds::{event::Millis, inventory::Zone};
 use uuid::Uuid;
 
-use super::{SpaceRow, SpaceStatus, ViewError, ViewSettings, ZoneDetail, ZoneRow, instant};
+use super::{ViewError, ViewSettings};
 use crate::{
-    domain::{
-        partitioner::partition_of_zone,
-        track::{Presence, SpaceView, ZoneState},
-    },
+    domain::partitioner::partition_of_zone,
     ports::{
         event_log::{Offset, Partition, Stream, StreamPartition},
         state_store::StageKey,
     },
+    rows::{ZoneDetail, ZoneRow},
     runtime::{
         occupancy::{Occupancy, Totals},
         role::{Duty, RoleStage, Together},
@@ -84,43 +82,13 @@ impl Standing {
         let id = name.parse::<Uuid>().ok();
         let zones = self.inventory.latest().zones();
         let place = zones.iter().find(|zone| Some(zone.id) == id || zone.user_zone_id == name)?;
-        let state = self.state(place.id);
-        let spaces = place.spaces.iter().map(|space| {
-            let known = state.and_then(|state| state.space(space.id));
-            SpaceRow {
-                space_id: space.id,
-                number: space.number.clone(),
-                state: known.map_or(SpaceStatus::Unknown, status),
-                since: known.and_then(|view| view.since).map(instant),
-            }
-        });
-        Some(ZoneDetail {
-            zone: self.zone_row(place)?,
-            name: place.name.clone(),
-            class: place.class.clone(),
-            closed: state.is_some_and(ZoneState::is_closed),
-            spaces: spaces.collect(),
-        })
+        let partition = self.partition_of(place.id)?;
+        ZoneDetail::of(place, partition.stage.tracker(), partition.watermark())
     }
 
     fn zone_row(&self, place: &Zone) -> Option<ZoneRow> {
         let partition = self.partition_of(place.id)?;
-        let watermark = partition.watermark().unwrap_or(Millis::MIN);
-        let view = partition.stage.tracker().view(place.id, watermark)?;
-        let known = view.capacity.saturating_sub(view.unknown);
-        Some(ZoneRow {
-            zone: place.user_zone_id.clone(),
-            zone_id: place.id,
-            capacity: view.capacity,
-            occupied: (known > 0).then_some(view.occupied),
-            unknown: view.unknown,
-            occupancy: (known > 0).then(|| f64::from(view.occupied) / f64::from(known)),
-            as_of: self.state(place.id).and_then(ZoneState::last_record).map(instant),
-        })
-    }
-
-    fn state(&self, zone: Uuid) -> Option<&ZoneState> {
-        self.partition_of(zone)?.stage.tracker().state(zone)
+        ZoneRow::of(place, partition.stage.tracker(), partition.watermark())
     }
 
     fn partition_of(&self, zone: Uuid) -> Option<&PartitionStanding> {
@@ -143,13 +111,4 @@ async fn read_partition(
         stage.restore(&stored.blocks).map_err(unreadable)?;
     }
     Ok(PartitionStanding { partition, end, next, stage })
-}
-
-fn status(view: SpaceView) -> SpaceStatus {
-    match (view.out_of_service, view.presence) {
-        (true, _) => SpaceStatus::OutOfService,
-        (_, Presence::Unknown) => SpaceStatus::Unknown,
-        (_, Presence::Free) => SpaceStatus::Free,
-        (_, Presence::Occupied) => SpaceStatus::Occupied,
-    }
 }

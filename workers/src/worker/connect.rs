@@ -18,6 +18,7 @@ use crate::{
     ports::{
         clock::Clock,
         event_log::{EventLog, Stream},
+        live_view::LiveView,
         membership::Membership,
         object_store::ObjectStore,
         state_store::StateStore,
@@ -151,9 +152,14 @@ fn embedded(field: &'static str) -> WorkerError {
     WorkerError::Setting { field, reason }
 }
 
+/// A state store with the live view beside it.
+pub(super) trait LiveStore: StateStore + LiveView {}
+
+impl<S: StateStore + LiveView> LiveStore for S {}
+
 /// The store of a worker. It connects with its first call.
 #[cfg(feature = "redis")]
-pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
+pub(super) fn store(config: &WorkerConfig) -> Result<Arc<dyn LiveStore>, WorkerError> {
     let settings = redis_settings("store", &config.store, &config.secrets)?;
     let opened = crate::adapters::redis::RedisStateStore::open(settings);
     Ok(Arc::new(opened.map_err(|error| redis_refused(&error))?))
@@ -241,7 +247,7 @@ fn redis_settings(
 }
 
 #[cfg(not(feature = "redis"))]
-pub(super) fn store(_: &WorkerConfig) -> Result<Arc<dyn StateStore>, WorkerError> {
+pub(super) fn store(_: &WorkerConfig) -> Result<Arc<dyn LiveStore>, WorkerError> {
     Err(WorkerError::Feature { field: "store.redis", feature: "redis" })
 }
 

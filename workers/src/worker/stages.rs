@@ -24,6 +24,7 @@ use crate::{
     },
     runtime::{
         alert::Alert,
+        live::LivePlace,
         occupancy::Occupancy,
         rest::Silence,
         role::{Duty, RoleStage},
@@ -85,7 +86,9 @@ impl Surroundings {
             return site.end().await;
         };
         let log = telemetry.log(log);
-        let store = telemetry.store(connect::store(&config)?);
+        let store = connect::store(&config)?;
+        let live = LivePlace::new(telemetry.view(Arc::clone(&store) as Arc<_>));
+        let store = telemetry.store(store);
         let ports = StagePorts { log: Arc::clone(&log), store, clock: Arc::clone(&clock) };
         board.connected(log);
         let silence = Silence {
@@ -100,7 +103,7 @@ impl Surroundings {
             let make = Arc::clone(&make);
             let runner =
                 StageRunner::new(ports.clone(), partition, commit, move || make(partition), Uuid::new_v4);
-            runner.with_snapshots(snapshots.clone())
+            runner.with_snapshots(snapshots.clone()).with_live_rows(live.clone())
         };
         loop {
             if let Some(rules) = &mut rules {

@@ -10,7 +10,10 @@ use parking_crds::role::Role;
 use crate::{
     adapters::decorate::{LakeMetrics, LogMetrics, MembershipMetrics, StoreMetrics},
     metrics::Metrics,
-    ports::{clock::Clock, event_log::EventLog, lake::Lake, membership::Membership, state_store::StateStore},
+    ports::{
+        clock::Clock, event_log::EventLog, lake::Lake, live_view::LiveView, membership::Membership,
+        state_store::StateStore,
+    },
 };
 
 /// See the module. A clone counts together with it.
@@ -53,6 +56,13 @@ impl Telemetry {
         match &self.store {
             Some(metrics) => Arc::new(metrics.metered(self.role.as_str(), store, Arc::clone(&self.clock))),
             None => store,
+        }
+    }
+
+    pub(super) fn view(&self, view: Arc<dyn LiveView>) -> Arc<dyn LiveView> {
+        match &self.store {
+            Some(metrics) => Arc::new(metrics.metered_view(self.role.as_str(), view)),
+            None => view,
         }
     }
 

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_e2e::redis::{Options, Redis};
-use parking_workers::ports::state_store::{Commit, Outcome, StateStore};
+use parking_workers::ports::{
+    live_view::{LiveKind, LiveRows, LiveView},
+    state_store::{Commit, Outcome, StateStore},
+};
 
 use crate::{
-    packed::zones,
+    packed::{rows, zones},
     stage::{STAGE, Writer, empty, key, open, owner, ready, settings},
 };
 
@@ -76,10 +79,15 @@ async fn memory_of_a_million_spaces_and_the_time_to_load_them() {
         assert_eq!(writer.store.commit(&STAGE, commit).await.unwrap(), Outcome::Stored);
         writer.base += 1;
     }
+    let taken = used() - before;
+    for rows in rows(5_000, 200).chunks(100) {
+        let shown = LiveRows { kind: LiveKind::Zones, rows: rows.to_vec(), all: None };
+        assert_eq!(writer.store.show(&STAGE, writer.token, shown).await.unwrap(), Outcome::Stored);
+    }
+    println!("their live rows: {} bytes of Redis memory", used() - before - taken);
     drop(writer);
     let store = open(&settings);
     ready(&store).await;
-    let taken = used() - before;
     let start = Instant::now();
     let (_, found) = store.claim(&STAGE, owner()).await.unwrap();
     println!(

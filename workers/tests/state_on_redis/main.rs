@@ -13,10 +13,13 @@ mod server;
 mod stage;
 mod wrong_settings;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use parking_e2e::redis::{Options, Redis};
-use parking_workers::ports::state_store::StateStore;
+use parking_workers::ports::{contract::live_view::Shown, live_view::LiveKind, state_store::StateStore};
 
 /// One server that no test harms.
 static CALM: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
@@ -26,4 +29,21 @@ fn state_store() -> impl AsyncFn() -> Arc<dyn StateStore> {
     async move || stage::open(&settings) as Arc<dyn StateStore>
 }
 
+/// The rows as anybody reads them: a hash by id.
+fn live_view() -> impl AsyncFn() -> Shown {
+    let settings = stage::settings(&CALM);
+    async move || {
+        let store = stage::open(&settings);
+        let prefix = settings.prefix.as_str().to_owned();
+        let rows = move |kind: LiveKind| {
+            let key = format!("{prefix}live:{}", kind.as_str());
+            let read: BTreeMap<String, String> =
+                CALM.ask(CALM.master().unwrap(), &["HGETALL", &key]).unwrap();
+            read.into_iter().map(|(id, row)| (id.parse().unwrap(), row.into())).collect()
+        };
+        Shown { store: Arc::clone(&store) as Arc<_>, view: store, rows: Box::new(rows) }
+    }
+}
+
 parking_workers::state_store_contract!(super::state_store);
+parking_workers::live_view_contract!(super::live_view);

@@ -55,7 +55,7 @@ use crate::{
 pub(crate) static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(&Options::default()).unwrap());
 
 /// Longest way from the first record to the last alert, beside other tests.
-const DEADLINE: Duration = Duration::from_mins(2);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 const KEY: &str = "a-key-that-replays";
 
 /// A worker in this process.

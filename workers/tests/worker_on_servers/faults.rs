@@ -113,6 +113,7 @@ impl Run {
             city.receiver.keys().iter().all(|key| reference.notified.contains(key)),
             "told what never was"
         );
+        city.until_shown(reference).await;
         drop(workers);
         times
     }

@@ -16,6 +16,7 @@ mod faults;
 mod flow;
 mod idle;
 mod lake;
+mod live;
 mod place;
 mod process;
 mod receiver;
@@ -49,6 +50,7 @@ async fn birmingham_through_its_workers_is_birmingham_in_one_process() {
     city.assert_same_statistics(&lake, reference).await;
     city.assert_same_runs(&lake, reference).await;
     city.until_told(reference).await;
+    city.until_shown(reference).await;
     for worker in workers.into_iter().chain([ingest]) {
         worker.stop().await;
     }

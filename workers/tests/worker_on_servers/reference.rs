@@ -17,12 +17,17 @@ use parking_workers::{
         alert::{AlertRecord, AlertStatus, bare_name},
         notify::idempotency_key,
     },
-    ports::event_log::{EventLog, Records, Stream, StreamPartition},
+    ports::{
+        event_log::{EventLog, Records, Stream, StreamPartition},
+        live_view::LiveKind,
+    },
     runtime::stage::CommitLimits,
     up::{self, UpOptions},
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
+
+use crate::live::{self, Rows};
 
 /// Records by partition.
 pub(crate) type Outputs = Vec<Vec<String>>;
@@ -34,6 +39,8 @@ pub(crate) struct Reference {
     pub(crate) lake: DeltaLake,
     /// Keys of all that is to be told.
     pub(crate) notified: BTreeSet<String>,
+    /// What it shows at the end.
+    pub(crate) live: BTreeMap<LiveKind, Rows>,
     _data: TempDir,
 }
 
@@ -81,6 +88,7 @@ impl Reference {
             pause: 0,
         };
         up::run(&deployment, &options).await.unwrap();
+        let live = live::of_folder(data.path()).await;
         let folder = embedded::open(data.path(), &deployment.name(), deployment.partitions()).unwrap();
         let log = folder.event_log();
         let mut outputs = BTreeMap::new();
@@ -91,7 +99,8 @@ impl Reference {
         let events = chunks(&log, Stream::Events, deployment.partitions()).await;
         let source = log.log_id(Stream::Events).await.unwrap().to_string();
         let lake = DeltaLake::open(folder.lake_path(), source.as_str(), deployment.partitions()).unwrap();
-        Self { notified: notified(&outputs[&Stream::Alerts]), events, outputs, lake, _data: data }
+        let notified = notified(&outputs[&Stream::Alerts]);
+        Self { notified, events, outputs, live, lake, _data: data }
     }
 }
 

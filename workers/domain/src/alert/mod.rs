@@ -147,6 +147,17 @@ impl AlertState {
         }
     }
 
+    /// The newest record of every alert that was told and is not over.
+    pub fn raised(&self) -> impl Iterator<Item = &AlertRecord> {
+        let instances = self.zones.iter().flat_map(|memory| memory.instances.values());
+        instances.filter(|instance| !instance.muted).filter_map(|instance| instance.record.as_deref())
+    }
+
+    /// Every revision of the zones.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     /// How the rules stand that changed since the last call, by their names; at first all of them.
     pub fn take_changed_rules(&mut self) -> Vec<(String, RuleStanding)> {
         let rules = &self.rules;

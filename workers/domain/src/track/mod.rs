@@ -127,6 +127,11 @@ impl Tracker {
         ))
     }
 
+    /// Every revision of the zones.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     /// Zones of which something was heard.
     pub fn zones(&self) -> impl Iterator<Item = (Uuid, &ZoneState)> {
         self.zones.iter().map(|(id, known)| (id, &known.state))

@@ -1,4 +1,4 @@
-//! The state store in memory.
+//! The state store in memory, and the live view beside it.
 //!
 //! A checkpoint of it can be put back, as a store does that fails over to a replica that lags, and it can be
 //! emptied.
@@ -16,6 +16,7 @@ use super::locked;
 use crate::ports::{
     PortResult,
     event_log::{Offset, Stream},
+    live_view::{LiveKind, LiveRows, LiveView},
     state_store::{BlockKey, Commit, OutboxEntry, Outcome, StageKey, StateStore, Stored, Token},
 };
 
@@ -26,6 +27,7 @@ struct Stage {
     blocks: BTreeMap<BlockKey, Bytes>,
     outbox: BTreeMap<u64, (Stream, Bytes)>,
     next_seq: u64,
+    live: BTreeMap<(LiveKind, Uuid), Bytes>,
 }
 
 impl Stage {
@@ -87,6 +89,13 @@ impl MemoryStateStore {
         *locked(&self.stages) = to.stages;
     }
 
+    /// What a reader sees of the rows of a kind.
+    pub fn shown(&self, kind: LiveKind) -> BTreeMap<Uuid, Bytes> {
+        let stages = locked(&self.stages);
+        let rows = stages.values().flat_map(|stage| &stage.live);
+        rows.filter(|((of, _), _)| *of == kind).map(|((_, id), row)| (*id, row.clone())).collect()
+    }
+
     /// Forgets everything, claims too.
     pub fn flush(&self) {
         locked(&self.stages).clear();
@@ -128,5 +137,26 @@ impl StateStore for MemoryStateStore {
 
     async fn peek(&self, stage: &StageKey) -> PortResult<Option<Stored>> {
         Ok(locked(&self.stages).get(stage).and_then(Stage::stored))
+    }
+}
+
+#[async_trait]
+impl LiveView for MemoryStateStore {
+    async fn show(&self, stage: &StageKey, token: Token, rows: LiveRows) -> PortResult<Outcome> {
+        let mut stages = locked(&self.stages);
+        let Some(stage) = stages.get_mut(stage).filter(|stage| stage.owned_by(token)) else {
+            return Ok(Outcome::Fenced);
+        };
+        let LiveRows { kind, rows, all } = rows;
+        for (id, row) in rows {
+            match row {
+                Some(row) => stage.live.insert((kind, id), row),
+                None => stage.live.remove(&(kind, id)),
+            };
+        }
+        if let Some(all) = all {
+            stage.live.retain(|(of, id), _| *of != kind || all.contains(id));
+        }
+        Ok(Outcome::Stored)
     }
 }

@@ -2,7 +2,10 @@
 
 use parking_crds::names::{JobName, KeyPrefix};
 
-use crate::ports::state_store::{BlockKey, StageKey};
+use crate::ports::{
+    live_view::LiveKind,
+    state_store::{BlockKey, StageKey},
+};
 
 /// Bytes of a block's field.
 pub(super) const FIELD_BYTES: usize = 1 + size_of::<u128>();
@@ -13,6 +16,22 @@ pub(super) struct Keys {
     pub(super) stage: String,
     pub(super) blocks: String,
     pub(super) outbox: String,
+}
+
+/// The keys of the live rows of one stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LiveKeys {
+    /// Rows of all stages.
+    pub(super) rows: String,
+    /// Names of the stage's own.
+    pub(super) own: String,
+}
+
+impl LiveKeys {
+    pub(super) fn of(prefix: &KeyPrefix, stage: &StageKey, kind: LiveKind) -> Self {
+        let rows = format!("{}live:{}", prefix.as_str(), kind.as_str());
+        Self { own: format!("{rows}:of:{}:{}", stage.role, stage.partition), rows }
+    }
 }
 
 impl Keys {

@@ -14,6 +14,8 @@
 //! | `<prefix>stage:<role>:<partition>` | hash | `owner` (UUID) and `epoch` of the claim; `log` (UUID) and `next` offset of the last commit; `seq` of the next outbox entry, `first` one not trimmed; `blocks` and `pieces`: how many there must be; `version`: moved by each commit and trim |
 //! | `…:blocks` | hash | field: `class u8, id u128`, big-endian, 17 bytes; value: the block as its stage packs it |
 //! | `…:outbox` | stream | id `<last sequence + 1>-0`; one field: the first sequence, with the entries end to end, each `stream u8, length u32 little-endian, record` |
+//! | `<prefix>live:<kind>` | hash | what stands now, `kind` being `zones` or `alerts`; field: `curb_zone_id` or `alert_id`; value: a JSON object as `GET /v1/zones/{zone}` and `GET /v1/alerts` of `parking up` answer it. Of zones those of which something was heard, of alerts those that are raised. No state: made anew by each owner, up to a second behind its commits |
+//! | `<prefix>live:<kind>:of:<role>:<partition>` | set | the fields of `live:<kind>` that this stage writes |
 //! | `<prefix>stats:<job>:<start>` | hash | the result of the window that begins at `start` (ms), as long as the sink's `ttl` says; field `end`: first instant after it, ms; `zone:<curb_zone_id>`: its rows as a JSON array, each as `parking get stats -o json` prints them; `query:<name>`: the rows of a query as a JSON array |
 //! | `<prefix>stats:<job>:newest` | string | start of the newest window that was written, ms; kept as long |
 //!

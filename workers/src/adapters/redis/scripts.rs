@@ -9,7 +9,7 @@ use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, Script, ServerErrorKin
 
 use super::{
     failure::{Effect, port_error},
-    keys::{FIELD_BYTES, Keys, field, statistics_key},
+    keys::{FIELD_BYTES, Keys, LiveKeys, field, statistics_key},
     link::Turn,
     statistics::WindowEntries,
 };
@@ -17,6 +17,7 @@ use crate::{
     adapters::outbox,
     ports::{
         ErrorKind, PortError, PortResult,
+        live_view::LiveRows,
         state_store::{Commit, Token},
     },
 };
@@ -29,11 +30,15 @@ const COMMIT_TEXT: &str = include_str!("commit.lua");
 const TRIM_TEXT: &str = include_str!("trim.lua");
 static STATISTICS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("statistics.lua")));
 const STATISTICS_TEXT: &str = include_str!("statistics.lua");
+static LIVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("live.lua")));
+const LIVE_TEXT: &str = include_str!("live.lua");
 
 /// Blocks of one run, as many as fit on Lua's stack with room to spare (it takes 8,000 values).
 const RUN: usize = 2_000;
 /// Lua counts in doubles.
 const LAST_SEQUENCE: u64 = 1 << 53;
+/// Of a row's name, an id.
+const NAME_BYTES: usize = 36;
 /// Loaded anew this often for one call; somebody flushes the scripts all the time beyond it.
 const LOADS: usize = 3;
 
@@ -93,6 +98,33 @@ pub(super) fn statistics(prefix: &KeyPrefix, window: &WindowEntries<'_>) -> Call
     call.command.arg(ttl.millis().max(1)).arg(start).arg(end);
     for (field, value) in entries {
         call.command.arg(field.as_str()).arg(value.as_str());
+    }
+    call
+}
+
+/// Shows live rows.
+pub(super) fn live(keys: &Keys, of: &LiveKeys, token: Token, rows: &LiveRows) -> Call {
+    let written = || rows.rows.iter().filter_map(|(id, row)| Some((id, row.as_ref()?)));
+    let removed = || rows.rows.iter().filter(|(_, row)| row.is_none());
+    let all = rows.all.as_deref().unwrap_or_default();
+    let bytes =
+        written().map(|(_, row)| row.len()).sum::<usize>() + NAME_BYTES * (rows.rows.len() + all.len());
+    let arguments = 2 * rows.rows.len() + all.len() + 5;
+    let mut call = call(&LIVE, LIVE_TEXT, &[&keys.stage, &of.rows, &of.own], arguments, bytes);
+    let command = &mut call.command;
+    command.arg(token.owner.to_string()).arg(token.epoch).arg(written().count());
+    for (id, row) in written() {
+        command.arg(id.to_string()).arg(row.as_ref());
+    }
+    command.arg(removed().count());
+    for (id, _) in removed() {
+        command.arg(id.to_string());
+    }
+    if rows.all.is_some() {
+        command.arg("all");
+        for id in all {
+            command.arg(id.to_string());
+        }
     }
     call
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    keys::Keys,
+    keys::{Keys, LiveKeys},
     link::{Health, Link, Turn},
     load::{damaged, load},
     scripts::{self, Answer, Call, unreadable},
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::ports::{
     ErrorKind, PortError, PortResult,
+    live_view::{LiveRows, LiveView},
     state_store::{Commit, Outcome, StageKey, StateStore, Stored, Token},
 };
 
@@ -89,5 +90,21 @@ impl StateStore for RedisStateStore {
     async fn peek(&self, stage: &StageKey) -> PortResult<Option<Stored>> {
         let mut turn = self.link.turn("looking at a stage").await?;
         load(&mut turn, &self.keys(stage)).await
+    }
+}
+
+#[async_trait]
+impl LiveView for RedisStateStore {
+    /// Waits for no replica: what a fail-over takes back is shown again by the next owner.
+    async fn show(&self, stage: &StageKey, token: Token, rows: LiveRows) -> PortResult<Outcome> {
+        let mut turn = self.link.turn("showing live rows").await?;
+        let of = LiveKeys::of(&self.link.settings().prefix, stage, rows.kind);
+        let call = scripts::live(&self.keys(stage), &of, token, &rows);
+        let _room = turn.room(call.bytes).await?;
+        match call.run(&turn).await? {
+            Answer::Stored => Ok(Outcome::Stored),
+            Answer::Fenced => Ok(Outcome::Fenced),
+            Answer::Damaged | Answer::Sequence | Answer::Number(_) => Err(unreadable(turn.attempt())),
+        }
     }
 }

@@ -13,8 +13,9 @@ use parking_workers::{
     },
     command::get::{Output, Row, StatRow, render},
     domain::stats,
+    rows::{AlertRow, ZoneRow, instant},
     up::{self, KeptError},
-    view::{AlertFilter, AlertRow, View, ZoneRow, instant},
+    view::{AlertFilter, View},
 };
 use serde::de::DeserializeOwned;
 

@@ -17,6 +17,7 @@
 pub mod clock;
 pub mod event_log;
 pub mod lake;
+pub mod live_view;
 pub mod notifier;
 pub mod object_store;
 pub mod state_store;

@@ -66,6 +66,10 @@ impl<S: Stage> StageRunner<S> {
             }
         }
         let mut account = stage.take_account();
+        if self.live.is_some() {
+            stage.note_rows();
+        }
+        let now = self.ports.clock.monotonic();
         self.rule_news =
             RuleNews { is_whole: true, rules: std::mem::take(&mut account.rules).into_iter().collect() };
         Ok(Some(Owned {
@@ -82,7 +86,9 @@ impl<S: Stage> StageRunner<S> {
             since: None,
             outputs_since: None,
             kept: base,
-            snapshot_due: self.ports.clock.monotonic(),
+            snapshot_due: now,
+            show_due: now,
+            shows_anew: true,
         }))
     }
 

@@ -116,6 +116,24 @@ proptest! {
     }
 
     #[test]
+    fn raised_are_the_alerts_that_were_told_and_are_not_over(log in log(), every in 1_usize..6) {
+        let rules = rule_set(&rules());
+        let (mut engine, mut store, mut open) = (engine_of(Arc::clone(&rules)), Blocks::default(), BTreeMap::new());
+        for index in 0..log.len() {
+            for record in feed(&mut engine, &log[..=index], index) {
+                open.insert(record.alert_id, record);
+            }
+            open.retain(|_, record| record.state != AlertStatus::Resolved);
+            if index % every == 0 {
+                store.commit(&mut engine);
+                engine = store.load(&rules);
+            }
+            let raised = engine.raised().map(|record| (record.alert_id, record.clone()));
+            prop_assert_eq!(&raised.collect::<BTreeMap<_, _>>(), &open);
+        }
+    }
+
+    #[test]
     fn a_restart_at_any_point_changes_nothing(log in log(), every in 1_usize..6) {
         let rules = rule_set(&rules());
         let undisturbed = feed(&mut engine_of(Arc::clone(&rules)), &log, 0);

@@ -1,4 +1,4 @@
-//! The state store, metered.
+//! The state store and the live view beside it, metered.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::{
     ports::{
         PortResult,
         clock::Clock,
+        live_view::{LiveRows, LiveView},
         state_store::{Commit, Outcome, StageKey, StateStore, Stored, Token},
     },
 };
@@ -58,10 +59,15 @@ impl StoreMetrics {
             )?,
             errors: metrics.counter(
                 "parking_state_errors_total",
-                "Calls of the state store that failed, by operation: claim, commit, trim or peek.",
+                "Calls of the state store that failed, by operation: claim, commit, trim, peek or show.",
                 &["role", "operation"],
             )?,
         })
+    }
+
+    /// A live view as a role uses it.
+    pub fn metered_view(&self, role: &str, inner: Arc<dyn LiveView>) -> impl LiveView + use<> {
+        MeteredView { inner, failed: self.errors.with_label_values(&[role, "show"]) }
     }
 
     /// A store as a role uses it.
@@ -130,5 +136,18 @@ impl StateStore for MeteredStore {
 
     async fn peek(&self, stage: &StageKey) -> PortResult<Option<Stored>> {
         self.inner.peek(stage).await.inspect_err(|_| self.failed_peeks.inc())
+    }
+}
+
+/// See the module.
+struct MeteredView {
+    inner: Arc<dyn LiveView>,
+    failed: IntCounter,
+}
+
+#[async_trait]
+impl LiveView for MeteredView {
+    async fn show(&self, stage: &StageKey, token: Token, rows: LiveRows) -> PortResult<Outcome> {
+        self.inner.show(stage, token, rows).await.inspect_err(|_| self.failed.inc())
     }
 }
